@@ -1,0 +1,433 @@
+/* Theory of operation. Frames are decoded where they were received and encoded where they will be
+ * sent from: the bytes of a channel are copied once on each side, between a socket and these
+ * buffers. What is queued leaves at the end of the loop's turn, so that the small frames of one
+ * turn share a packet. When the queue is above MUX_OUT_HIGH, channels get no room and wait in a
+ * list; when it is below MUX_OUT_LOW they are told in the order they came, which is what keeps them
+ * even. Control frames are never refused; that their number stays small is the business of who
+ * sends them, and a peer that lets MUX_OUT_MAX pile up is taken for dead.
+ *
+ * A frame for a channel that is not open is dropped: it crossed our reset on the way. */
+#include "mux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+
+static void mux_event(struct watch *w, uint32_t events);
+static void mux_flush_turn(struct deferred *d);
+static void mux_keepalive(struct timer *t);
+
+int mux_init(
+	struct mux *mux, struct loop *loop, int fd, enum proto_side side, const struct mux_ops *ops)
+{
+	int flags = fcntl(fd, F_GETFL), on = 1, r;
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* a unix socket has none */
+	*mux = (struct mux){ .loop = loop, .side = side, .ops = ops };
+	buf_init(&mux->in, MUX_IN_MAX);
+	buf_init(&mux->out, MUX_OUT_MAX);
+	list_init(&mux->waiting);
+	deferred_init(&mux->flush, mux_flush_turn);
+	timer_init(&mux->keepalive, mux_keepalive);
+	r = loop_add(loop, &mux->watch, fd, EPOLLIN, mux_event);
+	if (r < 0)
+		return r;
+	loop_timer(loop, &mux->keepalive, MUX_KEEPALIVE_MS);
+	return 0;
+}
+
+static void reset_all(struct mux *mux, int error)
+{
+	struct hnode *n;
+
+	while ((n = htab_any(&mux->channels))) {
+		struct channel *c = container_of(n, struct channel, node);
+
+		channel_close(c);
+		c->ops->reset(c, error);
+	}
+}
+
+/* The end of service, by whatever cause. Idempotent. */
+static void shut(struct mux *mux, int error)
+{
+	int fd = mux->watch.fd;
+
+	mux->lost = true;
+	timer_cancel(&mux->keepalive);
+	list_del(&mux->flush.link);
+	loop_del(mux->loop, &mux->watch);
+	close_fd(&fd);
+	reset_all(mux, error);
+	buf_done(&mux->in);
+	buf_done(&mux->out);
+}
+
+void mux_done(struct mux *mux)
+{
+	shut(mux, ECONNRESET);
+	htab_done(&mux->channels);
+}
+
+void mux_fail(struct mux *mux, int error, const char *why)
+{
+	if (mux->lost)
+		return;
+	shut(mux, ECONNRESET);
+	mux->ops->lost(mux, error, why);
+}
+
+void mux_send(struct mux *mux, const struct msg *m)
+{
+	int r;
+
+	if (mux->lost)
+		return;
+	r = proto_encode(&mux->out, m);
+	if (r < 0)
+		mux->doomed =
+			-r; /* told at the turn's end: the caller is in the middle of something */
+	loop_defer(mux->loop, &mux->flush);
+}
+
+/* Write until the queue is empty or the socket full; 0, or -errno when the link is dead. */
+static int write_out(struct mux *mux)
+{
+	while (buf_len(&mux->out)) {
+		ssize_t n = send(
+			mux->watch.fd, buf_head(&mux->out), buf_len(&mux->out), MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			buf_consume(&mux->out, (size_t)n);
+	}
+	loop_set(mux->loop, &mux->watch, EPOLLIN | (buf_len(&mux->out) ? EPOLLOUT : 0));
+	return 0;
+}
+
+/* Tell the waiting channels, those that are waiting now and each once. */
+static void wake_waiting(struct mux *mux)
+{
+	struct list now, *first;
+
+	if (list_empty(&mux->waiting) || buf_len(&mux->out) >= MUX_OUT_LOW)
+		return;
+	list_init(&now);
+	while ((first = list_shift(&mux->waiting)))
+		list_append(&now, first);
+	while ((first = list_shift(&now))) {
+		struct channel *c = list_entry(first, struct channel, waiting);
+
+		c->ops->writable(c);
+	}
+}
+
+static void flush_now(struct mux *mux)
+{
+	int r = write_out(mux);
+
+	if (r < 0)
+		mux_fail(mux, -r, strerror(-r));
+	else
+		wake_waiting(mux);
+}
+
+static void mux_flush_turn(struct deferred *d)
+{
+	struct mux *mux = container_of(d, struct mux, flush);
+
+	if (mux->doomed)
+		mux_fail(mux, mux->doomed, "the peer does not take what is queued for it");
+	else if (!mux->lost)
+		flush_now(mux);
+}
+
+void mux_flush(struct mux *mux, unsigned ms)
+{
+	uint64_t end = now_ns() + (uint64_t)ms * 1000000u;
+
+	while (!mux->lost && write_out(mux) == 0 && buf_len(&mux->out)) {
+		struct pollfd p = { .fd = mux->watch.fd, .events = POLLOUT };
+		uint64_t now = now_ns();
+
+		if (now >= end || poll(&p, 1, (int)((end - now) / 1000000u)) < 0)
+			break;
+	}
+}
+
+/* --- receiving --- */
+
+static void answer_ping(struct mux *mux, const struct msg *m)
+{
+	struct msg pong = { .type = MSG_pong, .pong.cookie = m->ping.cookie };
+
+	mux_send(mux, &pong);
+}
+
+static struct channel *channel_find(const struct mux *mux, uint32_t id)
+{
+	struct hnode *n = htab_find(&mux->channels, id);
+
+	return n ? container_of(n, struct channel, node) : NULL;
+}
+
+static void got_data(struct channel *c, const struct msg *m)
+{
+	if (c->eof_received || m->data.bytes.len > c->may_receive) {
+		mux_fail(c->mux, EPROTO, "the peer sent more than its credit");
+		return;
+	}
+	c->may_receive -= m->data.bytes.len;
+	if (m->data.bytes.len)
+		c->ops->data(c, m->data.bytes.data, m->data.bytes.len);
+}
+
+static void got_credit(struct channel *c, const struct msg *m)
+{
+	bool was_empty = c->may_send == 0;
+
+	if (m->credit.bytes > PROTO_WINDOW - c->may_send) {
+		mux_fail(c->mux, EPROTO, "the peer gave more credit than the window");
+		return;
+	}
+	c->may_send += m->credit.bytes;
+	if (was_empty && c->may_send)
+		c->ops->writable(c);
+}
+
+static void got_eof(struct channel *c)
+{
+	if (c->eof_received)
+		return;
+	c->eof_received = true;
+	c->ops->eof(c);
+}
+
+static void got_reset(struct channel *c, const struct msg *m)
+{
+	channel_close(c);
+	c->ops->reset(c, (int)m->reset.error);
+}
+
+/* A message about a channel; false when it is about something else. */
+static bool channel_message(struct mux *mux, const struct msg *m)
+{
+	struct channel *c = channel_find(mux, m->id);
+
+	switch (m->type) {
+	case MSG_data:
+		if (c)
+			got_data(c, m);
+		return true;
+	case MSG_credit:
+		if (c)
+			got_credit(c, m);
+		return true;
+	case MSG_eof:
+		if (c)
+			got_eof(c);
+		return true;
+	case MSG_reset:
+		if (c)
+			got_reset(c, m);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void dispatch(struct mux *mux, const struct msg *m)
+{
+	if (m->type == MSG_ping)
+		answer_ping(mux, m);
+	else if (m->type != MSG_pong && !channel_message(mux, m))
+		mux->ops->message(mux, m);
+}
+
+/* All whole frames that are in hand. */
+static void decode_in(struct mux *mux)
+{
+	enum proto_side from = mux->side == PROTO_CLIENT ? PROTO_AGENT : PROTO_CLIENT;
+	struct msg m;
+	int n;
+
+	while (!mux->lost && buf_len(&mux->in)) {
+		n = proto_decode(buf_head(&mux->in), buf_len(&mux->in), from, &m);
+		if (n < 0)
+			mux_fail(mux, EPROTO, "the peer does not speak this protocol");
+		if (n <= 0)
+			return;
+		dispatch(mux, &m);
+		if (!mux->lost)
+			buf_consume(&mux->in, (size_t)n);
+	}
+}
+
+static void read_in(struct mux *mux)
+{
+	uint8_t *to = buf_reserve(&mux->in, 2 * PROTO_FRAME_MAX);
+	ssize_t n;
+
+	if (!to) {
+		mux_fail(mux, ENOMEM, strerror(ENOMEM));
+		return;
+	}
+	n = read(mux->watch.fd, to, 2 * PROTO_FRAME_MAX);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		mux_fail(mux, n ? errno : 0, n ? strerror(errno) : "it was closed");
+		return;
+	}
+	buf_commit(&mux->in, (size_t)n);
+	mux->asked = false;
+	decode_in(mux);
+}
+
+static void mux_event(struct watch *w, uint32_t events)
+{
+	struct mux *mux = container_of(w, struct mux, watch);
+
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		read_in(mux);
+	if (!mux->lost && events & EPOLLOUT)
+		flush_now(mux);
+}
+
+static void mux_keepalive(struct timer *t)
+{
+	struct mux *mux = container_of(t, struct mux, keepalive);
+	struct msg ping = { .type = MSG_ping };
+
+	if (mux->asked) {
+		mux_fail(mux, ETIMEDOUT, "the peer does not answer");
+		return;
+	}
+	mux->asked = true;
+	mux_send(mux, &ping);
+	if (!mux->lost)
+		loop_timer(mux->loop, &mux->keepalive, MUX_KEEPALIVE_MS);
+}
+
+/* --- channels --- */
+
+int channel_open(struct channel *c, struct mux *mux, uint32_t id, const struct channel_ops *ops)
+{
+	if (mux->lost)
+		return -ENOTCONN;
+	if (mux->channels.count >= MUX_CHANNELS_MAX)
+		return -EMFILE;
+	if (channel_find(mux, id))
+		return -EEXIST;
+	*c = (struct channel){
+		.mux = mux,
+		.id = id,
+		.ops = ops,
+		.may_send = PROTO_WINDOW,
+		.may_receive = PROTO_WINDOW,
+	};
+	list_init(&c->waiting);
+	return htab_add(&mux->channels, &c->node, id);
+}
+
+void channel_close(struct channel *c)
+{
+	if (!c->mux)
+		return;
+	htab_del(&c->mux->channels, &c->node);
+	list_del(&c->waiting);
+	c->mux = NULL;
+}
+
+size_t channel_room(struct channel *c)
+{
+	if (!c->mux || c->mux->lost || c->eof_sent || !c->may_send)
+		return 0;
+	if (buf_len(&c->mux->out) >= MUX_OUT_HIGH) {
+		if (list_empty(&c->waiting))
+			list_append(&c->mux->waiting, &c->waiting);
+		return 0;
+	}
+	return MIN(c->may_send, (uint32_t)PROTO_DATA_MAX);
+}
+
+uint8_t *channel_reserve(struct channel *c, size_t n)
+{
+	uint8_t *p = buf_reserve(&c->mux->out, PROTO_HEADER + n);
+
+	return p ? p + PROTO_HEADER : NULL;
+}
+
+void channel_commit(struct channel *c, size_t n)
+{
+	struct buf *out = &c->mux->out;
+
+	proto_put_header(out->data + out->tail, MSG_data, c->id, (uint32_t)n);
+	buf_commit(out, PROTO_HEADER + n);
+	c->may_send -= (uint32_t)n;
+	loop_defer(c->mux->loop, &c->mux->flush);
+}
+
+size_t channel_send(struct channel *c, const void *p, size_t n)
+{
+	size_t done = 0, room;
+	uint8_t *to;
+
+	while (done < n && (room = channel_room(c))) {
+		room = MIN(room, n - done);
+		to = channel_reserve(c, room);
+		if (!to)
+			break;
+		memcpy(to, (const uint8_t *)p + done, room);
+		channel_commit(c, room);
+		done += room;
+	}
+	return done;
+}
+
+void channel_eof(struct channel *c)
+{
+	struct msg m = { .type = MSG_eof, .id = c->id };
+
+	if (!c->mux || c->eof_sent)
+		return;
+	c->eof_sent = true;
+	mux_send(c->mux, &m);
+}
+
+void channel_reset(struct channel *c, int error)
+{
+	struct msg m = { .type = MSG_reset, .id = c->id, .reset.error = (uint32_t)error };
+	struct mux *mux = c->mux;
+
+	if (!mux)
+		return;
+	channel_close(c);
+	mux_send(mux, &m);
+}
+
+void channel_consumed(struct channel *c, size_t n)
+{
+	struct msg m = { .type = MSG_credit, .id = c->id };
+
+	c->consumed += (uint32_t)n;
+	/* Often enough that the sender never waits for it, seldom enough to cost nothing. */
+	if (!c->mux || c->eof_received || c->consumed < PROTO_WINDOW / 4)
+		return;
+	m.credit.bytes = c->consumed;
+	c->may_receive += c->consumed;
+	c->consumed = 0;
+	mux_send(c->mux, &m);
+}
+
+bool channel_is_over(const struct channel *c)
+{
+	return c->eof_sent && c->eof_received;
+}

@@ -1,0 +1,117 @@
+/* One end of the link: frames over one connected stream socket, and the channels inside it.
+ *
+ * A channel is a byte stream in both directions with half-close, reset, and credit: each side may
+ * send PROTO_WINDOW bytes, and gets the right to send more only for bytes that the other side has
+ * delivered, not merely received. So a slow stream holds up no other, and the memory that a channel
+ * can take is bounded on both sides. */
+#ifndef COMMON_MUX_H
+#define COMMON_MUX_H
+
+#include "htab.h"
+#include "loop.h"
+#include "proto.h"
+
+/* Bounds. A peer that could make us pass one of them loses the link. */
+#define MUX_CHANNELS_MAX 16384
+#define MUX_OUT_HIGH     (1u << 20) /* queued for the link: above, channels send no more */
+#define MUX_OUT_LOW      (MUX_OUT_HIGH / 2)
+#define MUX_OUT_MAX      (8u << 20) /* queued in all, with what may not wait */
+#define MUX_IN_MAX       (4u * PROTO_FRAME_MAX)
+
+/* A link that has said nothing for this long is asked, and then has as long again to answer. */
+#define MUX_KEEPALIVE_MS 15000
+
+struct mux;
+struct channel;
+
+struct mux_ops {
+	/* A message that belongs to no channel. m's spans are valid during the call. */
+	void (*message)(struct mux *mux, const struct msg *m);
+	/* The link is gone: error is 0 when the peer closed it in order. Every channel has been
+	 * reset before, and no more calls will come. The mux may be done with mux_done() from here.
+	 */
+	void (*lost)(struct mux *mux, int error, const char *why);
+};
+
+struct mux {
+	struct loop *loop;
+	struct watch watch;
+	enum proto_side side; /* which one we are */
+	const struct mux_ops *ops;
+	struct buf in, out;
+	struct htab channels;
+	struct list waiting; /* channels that want room in out */
+	struct deferred flush;
+	struct timer keepalive;
+	bool asked; /* a ping is under way */
+	bool lost;
+	int doomed; /* errno: the queue overflowed, the link ends with the turn */
+};
+
+struct channel_ops {
+	/* Bytes came; deliver or keep them, and call channel_consumed() for what was delivered. */
+	void (*data)(struct channel *c, const uint8_t *p, size_t n);
+	/* No more bytes will come. */
+	void (*eof)(struct channel *c);
+	/* Both directions are over; the channel has left the mux already. error: errno, or 0. */
+	void (*reset)(struct channel *c, int error);
+	/* channel_room() is no longer 0. */
+	void (*writable)(struct channel *c);
+};
+
+struct channel {
+	struct hnode node;
+	struct mux *mux; /* NULL: not open */
+	uint32_t id;
+	const struct channel_ops *ops;
+	uint32_t may_send;    /* the peer's credit */
+	uint32_t may_receive; /* ours, as the peer knows it */
+	uint32_t consumed;    /* delivered, not yet given back as credit */
+	bool eof_sent, eof_received;
+	struct list waiting;
+};
+
+/* mux_init() - serve the stream socket fd (non-blocking from here on; the mux owns it). 0 or
+ * -errno, and then fd is still the caller's. */
+int mux_init(struct mux *mux, struct loop *loop, int fd, enum proto_side side,
+	const struct mux_ops *ops);
+
+/* mux_done() - close the link; its channels are reset first. */
+void mux_done(struct mux *mux);
+
+/* mux_fail() - give the link up: the peer broke the protocol or did not answer. */
+void mux_fail(struct mux *mux, int error, const char *why);
+
+/* mux_send() - queue a message; it leaves at the end of the turn. A link that is lost drops it. */
+void mux_send(struct mux *mux, const struct msg *m);
+
+/* mux_flush() - write what is queued until it is gone, waiting for the peer up to ms in all. */
+void mux_flush(struct mux *mux, unsigned ms);
+
+/* channel_open() - 0; -EMFILE when there are MUX_CHANNELS_MAX; -EEXIST; -ENOMEM; -ENOTCONN. */
+int channel_open(struct channel *c, struct mux *mux, uint32_t id, const struct channel_ops *ops);
+
+/* channel_close() - leave the mux without a word to the peer; for a channel that is over. */
+void channel_close(struct channel *c);
+
+/* channel_room() - how many bytes may be sent now, at most PROTO_DATA_MAX. When it is 0, writable()
+ * will be called once it is not. */
+size_t channel_room(struct channel *c);
+
+/* channel_reserve(), channel_commit() - the place for up to n <= channel_room() bytes inside the
+ * frame that will carry them, and how many there are. NULL: no memory. Nothing else may be sent
+ * between. */
+uint8_t *channel_reserve(struct channel *c, size_t n);
+void channel_commit(struct channel *c, size_t n);
+
+/* channel_send() - the same by copy; returns how many bytes were taken. */
+size_t channel_send(struct channel *c, const void *p, size_t n);
+
+void channel_eof(struct channel *c);
+void channel_reset(struct channel *c, int error); /* and close it */
+void channel_consumed(struct channel *c, size_t n);
+
+/* channel_is_over() - both directions have ended in order. */
+bool channel_is_over(const struct channel *c);
+
+#endif

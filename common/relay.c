@@ -1,0 +1,244 @@
+/* Theory of operation. The two directions are independent:
+ *
+ *   socket → channel   read while the channel has room, straight into the frame; end of file is
+ * sent as eof; nothing is kept here. channel → socket   written at once; what the socket does not
+ * take waits in pending, at most one window, and its credit is given back when it has been written.
+ *
+ * Events asked of the socket follow from that: EPOLLIN while there is room, EPOLLOUT while
+ * something is pending. A socket error (a reset by its peer) is always reported by epoll. */
+#include "relay.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const struct channel_ops relay_channel;
+
+static struct relay *relay_of(struct channel *c)
+{
+	return container_of(c, struct relay, ch);
+}
+
+/* The end of the relay. reset: the socket's peer is to see a reset, not an end of file. */
+static void finish(struct relay *r, int error, bool reset)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+	int fd = r->watch.fd;
+
+	loop_del(r->loop, &r->watch);
+	if (reset)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close_fd(&fd);
+	channel_close(&r->ch);
+	buf_done(&r->pending);
+	r->over(r, error);
+}
+
+void relay_abort(struct relay *r, int error)
+{
+	channel_reset(&r->ch, error);
+	finish(r, error, true);
+}
+
+static bool is_over(const struct relay *r)
+{
+	return channel_is_over(&r->ch) && r->write_over;
+}
+
+static void want_events(struct relay *r)
+{
+	uint32_t events = 0;
+
+	if (r->connecting || buf_len(&r->pending))
+		events |= EPOLLOUT;
+	if (!r->connecting && !r->read_over && (r->drop_replies || channel_room(&r->ch)))
+		events |= EPOLLIN;
+	loop_set(r->loop, &r->watch, events);
+}
+
+/* The channel's last byte has been written: pass its end on. */
+static void shut_if_drained(struct relay *r)
+{
+	if (!r->ch.eof_received || buf_len(&r->pending) || r->write_over || r->connecting)
+		return;
+	shutdown(r->watch.fd, SHUT_WR);
+	r->write_over = true;
+}
+
+/* Write what the socket takes of n bytes; how many, or -errno. */
+static ssize_t write_some(struct relay *r, const uint8_t *p, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t w = send(r->watch.fd, p + done, n - done, MSG_NOSIGNAL);
+
+		if (w < 0 && errno == EAGAIN)
+			break;
+		if (w < 0 && errno != EINTR)
+			return -errno;
+		if (w > 0)
+			done += (size_t)w;
+	}
+	return (ssize_t)done;
+}
+
+static void relay_data(struct channel *c, const uint8_t *p, size_t n)
+{
+	struct relay *r = relay_of(c);
+	ssize_t done = 0;
+
+	if (!r->connecting && !buf_len(&r->pending))
+		done = write_some(r, p, n);
+	if (done >= 0 && (size_t)done < n && buf_put(&r->pending, p + done, n - (size_t)done) < 0)
+		done = -ENOBUFS;
+	if (done < 0) {
+		relay_abort(r, (int)-done);
+		return;
+	}
+	channel_consumed(c, (size_t)done);
+	want_events(r);
+}
+
+/* False when the relay is over. */
+static bool write_pending(struct relay *r)
+{
+	ssize_t n = write_some(r, buf_head(&r->pending), buf_len(&r->pending));
+
+	if (n < 0) {
+		relay_abort(r, (int)-n);
+		return false;
+	}
+	buf_consume(&r->pending, (size_t)n);
+	channel_consumed(&r->ch, (size_t)n);
+	shut_if_drained(r);
+	return true;
+}
+
+static void relay_eof(struct channel *c)
+{
+	struct relay *r = relay_of(c);
+
+	shut_if_drained(r);
+	if (is_over(r))
+		finish(r, 0, false);
+}
+
+static void relay_reset(struct channel *c, int error)
+{
+	finish(relay_of(c), error ? error : ECONNRESET, true);
+}
+
+static void relay_writable(struct channel *c)
+{
+	want_events(relay_of(c));
+}
+
+static const struct channel_ops relay_channel = {
+	.data = relay_data,
+	.eof = relay_eof,
+	.reset = relay_reset,
+	.writable = relay_writable,
+};
+
+/* One read of the socket, into a frame or to nowhere; what read(2) returned. */
+static ssize_t read_some(struct relay *r)
+{
+	static uint8_t nowhere[PROTO_DATA_MAX];
+	size_t room = r->drop_replies ? sizeof(nowhere) : channel_room(&r->ch);
+	uint8_t *to = r->drop_replies ? nowhere : room ? channel_reserve(&r->ch, room) : NULL;
+	ssize_t n;
+
+	if (!to) {
+		errno = room ? ENOMEM : EAGAIN;
+		return -1;
+	}
+	n = read(r->watch.fd, to, room);
+	if (n > 0 && !r->drop_replies)
+		channel_commit(&r->ch, (size_t)n);
+	return n;
+}
+
+/* False when the relay is over. */
+static bool read_socket(struct relay *r)
+{
+	ssize_t n = read_some(r);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		relay_abort(r, errno);
+		return false;
+	}
+	if (n == 0) {
+		r->read_over = true;
+		channel_eof(&r->ch);
+	}
+	return true;
+}
+
+/* False when the connection failed, and with it the relay. */
+static bool connected(struct relay *r)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	getsockopt(r->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	if (error) {
+		relay_abort(r, error);
+		return false;
+	}
+	r->connecting = false;
+	return true;
+}
+
+/* The socket was reset. What arrived before the reset can still be read, and is passed on. */
+static void socket_failed(struct relay *r)
+{
+	ssize_t n = 1;
+
+	while (n > 0 && !r->read_over && (r->drop_replies || channel_room(&r->ch)))
+		n = read_some(r);
+	relay_abort(r, n < 0 && errno != EAGAIN ? errno : ECONNRESET);
+}
+
+static void relay_event(struct watch *w, uint32_t events)
+{
+	struct relay *r = container_of(w, struct relay, watch);
+
+	if (r->connecting && !connected(r))
+		return;
+	/* A reset shows as an error, and as the end of both directions when the error was taken. */
+	if (events & EPOLLERR || (events & EPOLLHUP && r->read_over && !r->write_over)) {
+		socket_failed(r);
+		return;
+	}
+	if (events & (EPOLLIN | EPOLLHUP) && !r->read_over && !read_socket(r))
+		return;
+	if (!write_pending(r))
+		return;
+	if (is_over(r))
+		finish(r, 0, false);
+	else
+		want_events(r);
+}
+
+int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id, int fd,
+	bool connecting, void (*over)(struct relay *r, int error))
+{
+	int error;
+
+	r->loop = loop;
+	r->watch.fd = -1;
+	r->connecting = connecting;
+	r->read_over = r->write_over = false;
+	r->over = over;
+	buf_init(&r->pending, PROTO_WINDOW);
+	error = channel_open(&r->ch, mux, id, &relay_channel);
+	if (error == 0) {
+		error = loop_add(loop, &r->watch, fd, connecting ? EPOLLOUT : EPOLLIN, relay_event);
+		if (error < 0)
+			channel_reset(&r->ch, -error);
+	}
+	if (error < 0)
+		close_fd(&fd);
+	return error;
+}

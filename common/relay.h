@@ -1,0 +1,32 @@
+/* A relay carries bytes both ways between one TCP socket and one channel, with half-close in each
+ * direction, resets, and credit for delivered bytes only. Both programs have one per connection. */
+#ifndef COMMON_RELAY_H
+#define COMMON_RELAY_H
+
+#include "mux.h"
+
+struct relay {
+	struct channel ch;
+	struct loop *loop;
+	struct watch watch;
+	struct buf pending; /* came by the channel, not yet written to the socket */
+	bool connecting;    /* connect(2) of the socket is under way */
+	bool drop_replies; /* what the socket sends is read and forgotten (a mirrored connection) */
+	bool read_over;    /* the socket has sent its last byte */
+	bool write_over;   /* we have shut our side of the socket */
+	void (*over)(struct relay *r, int error);
+};
+
+/* relay_start() - join the socket fd (non-blocking) with the channel id. The relay owns fd, also
+ * when it fails, and resets the channel then.
+ *
+ * over() is called once when both directions have ended in order (error 0), or when either side was
+ * reset or lost (error: errno); the socket is closed by then, and the relay's memory is the owner's
+ * to release with loop_defer(). 0 or -errno; after an error over() is not called. */
+int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id, int fd,
+	bool connecting, void (*over)(struct relay *r, int error));
+
+/* relay_abort() - reset both sides; over() is called. */
+void relay_abort(struct relay *r, int error);
+
+#endif
