@@ -78,7 +78,7 @@ $(BUILD)/agent/%.skel.h: $(BUILD)/agent/%.bpf.o
 # The agent runs in images that hold nothing else, so it is static; with a sanitizer it cannot be.
 $(BUILD)/mirrord-agent: $(AGENT) $(COMMON)
 	$(call say,LINK,$@)
-	$(Q)$(C) $(if $(SANITIZE),,-static -s) -o $@ $^ -lbpf -lelf -lz -lnftnl -lmnl
+	$(Q)$(C) $(if $(SANITIZE),,-static -s) -o $@ $^ -lbpf -lelf -lz
 
 $(BUILD)/mirrord-trace: $(TRACER) $(COMMON)
 	$(call say,LINK,$@)
