@@ -2,7 +2,9 @@
 #
 # CC=clang and SANITIZE=address,undefined build beside the plain build, each in a directory of its own.
 
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
 CLANG    ?= clang
 BPFTOOL  ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 PREFIX   ?= /usr/local
@@ -26,7 +28,7 @@ say       = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
 src       = $(wildcard $(1)/*.c)
 obj       = $(patsubst %.c,$(BUILD)/%.o,$(call src,$(1)))
 COMMON   := $(call obj,common)
-AGENT    := $(call obj,agent)
+AGENT    := $(filter-out %.bpf.o,$(call obj,agent))
 TRACER   := $(filter-out $(BUILD)/tracer/arch_%,$(call obj,tracer)) $(BUILD)/tracer/arch_$(shell uname -m).o
 UNIT     := $(patsubst %.c,$(BUILD)/%,$(call src,test/unit))
 SKEL     := $(BUILD)/agent/sklookup.skel.h
@@ -66,7 +68,7 @@ $(BUILD)/tracer/%.o: tracer/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(C) -Icommon $(FOREIGN) -c -o $@ $<
 
-$(BUILD)/agent/%.bpf.o: agent/%.bpf.c
+$(BUILD)/agent/%.bpf.o: agent/%.bpf.c agent/%.h
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -O2 -g -Wall -target bpf -idirafter /usr/include/$(shell uname -m)-linux-gnu -c -o $@ $<
@@ -74,6 +76,8 @@ $(BUILD)/agent/%.bpf.o: agent/%.bpf.c
 $(BUILD)/agent/%.skel.h: $(BUILD)/agent/%.bpf.o
 	$(call say,SKEL,$<)
 	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@.tmp && mv $@.tmp $@
+
+.SECONDARY: $(SKEL) $(SKEL:.skel.h=.bpf.o)
 
 # The agent runs in images that hold nothing else, so it is static; with a sanitizer it cannot be.
 $(BUILD)/mirrord-agent: $(AGENT) $(COMMON)
@@ -101,6 +105,8 @@ unit: $(UNIT)
 	$(Q)test/run-unit $(UNIT)
 
 -include test/test.mk
+-include test/fuzz/fuzz.mk
+-include test/bench/bench.mk
 
 # --- the rest ----------------------------------------------------------------------------------------
 

@@ -25,10 +25,10 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 
 	if (n > b->max || len > b->max - n)
 		return NULL;
-	if (b->cap - b->tail >= n)
+	if (b->data && b->cap - b->tail >= n)
 		return b->data + b->tail;
 	/* Moving costs at most one copy per byte as long as at least half of the space is free. */
-	if (b->cap >= len + n && b->head >= b->cap / 2) {
+	if (b->data && b->cap >= len + n && b->head >= b->cap / 2) {
 		memmove(b->data, b->data + b->head, len);
 		b->head = 0;
 		b->tail = len;

@@ -34,8 +34,9 @@ struct hnode *htab_any(const struct htab *t);
 
 /* The node at pos may be deleted inside the loop, others may not. */
 #define htab_for_each(pos, t)                                                                      \
-	for (size_t slot_ = 0; slot_ < (t)->nslots; slot_++)                                       \
-		for (struct hnode *pos = (t)->slots[slot_], *after_ = pos ? pos->next : NULL; pos; \
-			pos = after_, after_ = pos ? pos->next : NULL)
+	for (size_t pos##_slot = 0; pos##_slot < (t)->nslots; pos##_slot++)                        \
+		for (struct hnode *pos = (t)->slots[pos##_slot],                                   \
+				  *pos##_next = pos ? pos->next : NULL;                            \
+			pos; pos = pos##_next, pos##_next = pos ? pos->next : NULL)
 
 #endif

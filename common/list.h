@@ -18,8 +18,8 @@ struct list {
 
 /* The element at pos may be deleted inside the loop. */
 #define list_for_each_safe(pos, head)                                                              \
-	for (struct list *pos = (head)->next, *next_ = pos->next; pos != (head);                   \
-		pos = next_, next_ = pos->next)
+	for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head);              \
+		pos = pos##_next, pos##_next = pos->next)
 
 static inline void list_init(struct list *l)
 {

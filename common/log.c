@@ -21,7 +21,7 @@ bool log_is_verbose(void)
 	return log_verbose;
 }
 
-static void log_line(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static void log_line(const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];
 	size_t n = (size_t)snprintf(line, sizeof(line), "%s: ", log_name);

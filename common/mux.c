@@ -15,6 +15,13 @@
 #include <poll.h>
 #include <string.h>
 
+/* Reads of a link that cannot be written any more: what the peer said last may say why. */
+#define LAST_READS 64
+
+/* No system call has a larger one. */
+#define ERRNO_MAX 4095
+
+static bool read_in(struct mux *mux);
 static void mux_event(struct watch *w, uint32_t events);
 static void mux_flush_turn(struct deferred *d);
 static void mux_keepalive(struct timer *t);
@@ -133,6 +140,8 @@ static void flush_now(struct mux *mux)
 {
 	int r = write_out(mux);
 
+	for (int i = 0; r < 0 && i < LAST_READS && !mux->lost && read_in(mux); i++)
+		;
 	if (r < 0)
 		mux_fail(mux, -r, strerror(-r));
 	else
@@ -160,6 +169,8 @@ void mux_flush(struct mux *mux, unsigned ms)
 		if (now >= end || poll(&p, 1, (int)((end - now) / 1000000u)) < 0)
 			break;
 	}
+	if (!mux->lost)
+		loop_defer(mux->loop, &mux->flush); /* who waits for room is told there */
 }
 
 /* --- receiving --- */
@@ -213,7 +224,7 @@ static void got_eof(struct channel *c)
 static void got_reset(struct channel *c, const struct msg *m)
 {
 	channel_close(c);
-	c->ops->reset(c, (int)m->reset.error);
+	c->ops->reset(c, m->reset.error <= ERRNO_MAX ? (int)m->reset.error : EPROTO);
 }
 
 /* A message about a channel; false when it is about something else. */
@@ -270,25 +281,27 @@ static void decode_in(struct mux *mux)
 	}
 }
 
-static void read_in(struct mux *mux)
+/* One read; false when there was nothing, or nothing will come any more. */
+static bool read_in(struct mux *mux)
 {
 	uint8_t *to = buf_reserve(&mux->in, 2 * PROTO_FRAME_MAX);
 	ssize_t n;
 
 	if (!to) {
 		mux_fail(mux, ENOMEM, strerror(ENOMEM));
-		return;
+		return false;
 	}
 	n = read(mux->watch.fd, to, 2 * PROTO_FRAME_MAX);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return false;
 	if (n <= 0) {
 		mux_fail(mux, n ? errno : 0, n ? strerror(errno) : "it was closed");
-		return;
+		return false;
 	}
 	buf_commit(&mux->in, (size_t)n);
 	mux->asked = false;
 	decode_in(mux);
+	return true;
 }
 
 static void mux_event(struct watch *w, uint32_t events)

@@ -144,6 +144,7 @@ static struct addr read_addr(struct reader *r)
 	struct addr a;
 
 	r->bad |= family != PROTO_IPV4 && family != PROTO_IPV6;
+	r->bad |= family == PROTO_IPV4 && scope;
 	if (r->bad)
 		return (struct addr){ 0 };
 	if (family == PROTO_IPV4) {

@@ -53,7 +53,8 @@ static void want_events(struct relay *r)
 		events |= EPOLLOUT;
 	if (!r->connecting && !r->read_over && (r->drop_replies || channel_room(&r->ch)))
 		events |= EPOLLIN;
-	loop_set(r->loop, &r->watch, events);
+	/* A hang-up is reported also when nothing is asked for: once is enough. */
+	loop_set(r->loop, &r->watch, events ? events : EPOLLET);
 }
 
 /* The channel's last byte has been written: pass its end on. */
@@ -83,6 +84,39 @@ static ssize_t write_some(struct relay *r, const uint8_t *p, size_t n)
 	return (ssize_t)done;
 }
 
+/* One read of the socket, into a frame or to nowhere; what read(2) returned. */
+static ssize_t read_some(struct relay *r)
+{
+	static uint8_t nowhere[PROTO_DATA_MAX];
+	size_t room = r->drop_replies ? sizeof(nowhere) : channel_room(&r->ch);
+	uint8_t *to = r->drop_replies ? nowhere : room ? channel_reserve(&r->ch, room) : NULL;
+	ssize_t n;
+
+	if (!to) {
+		errno = room ? ENOMEM : EAGAIN;
+		return -1;
+	}
+	n = read(r->watch.fd, to, room);
+	if (n > 0 && !r->drop_replies)
+		channel_commit(&r->ch, (size_t)n);
+	return n;
+}
+
+/* The socket was reset. What arrived before the reset can still be read: it is passed on as the
+ * channel has room for it, and the reset after it. */
+static void socket_failed(struct relay *r, int error)
+{
+	ssize_t n = 1;
+
+	buf_consume(&r->pending, buf_len(&r->pending));
+	while (n > 0 && !r->read_over && (r->drop_replies || channel_room(&r->ch)))
+		n = read_some(r);
+	if (n > 0 && !r->read_over)
+		want_events(r);
+	else
+		relay_abort(r, n < 0 && errno != EAGAIN ? errno : error);
+}
+
 static void relay_data(struct channel *c, const uint8_t *p, size_t n)
 {
 	struct relay *r = relay_of(c);
@@ -90,23 +124,27 @@ static void relay_data(struct channel *c, const uint8_t *p, size_t n)
 
 	if (!r->connecting && !buf_len(&r->pending))
 		done = write_some(r, p, n);
-	if (done >= 0 && (size_t)done < n && buf_put(&r->pending, p + done, n - (size_t)done) < 0)
-		done = -ENOBUFS;
 	if (done < 0) {
-		relay_abort(r, (int)-done);
+		socket_failed(r, (int)-done);
+		return;
+	}
+	if ((size_t)done < n && buf_put(&r->pending, p + done, n - (size_t)done) < 0) {
+		relay_abort(r, ENOBUFS);
 		return;
 	}
 	channel_consumed(c, (size_t)done);
 	want_events(r);
 }
 
-/* False when the relay is over. */
+/* False when the socket failed. */
 static bool write_pending(struct relay *r)
 {
-	ssize_t n = write_some(r, buf_head(&r->pending), buf_len(&r->pending));
+	ssize_t n = 0;
 
+	if (buf_len(&r->pending))
+		n = write_some(r, buf_head(&r->pending), buf_len(&r->pending));
 	if (n < 0) {
-		relay_abort(r, (int)-n);
+		socket_failed(r, (int)-n);
 		return false;
 	}
 	buf_consume(&r->pending, (size_t)n);
@@ -126,7 +164,12 @@ static void relay_eof(struct channel *c)
 
 static void relay_reset(struct channel *c, int error)
 {
-	finish(relay_of(c), error ? error : ECONNRESET, true);
+	struct relay *r = relay_of(c);
+
+	/* The socket may have been connected just now. */
+	if (buf_len(&r->pending))
+		write_some(r, buf_head(&r->pending), buf_len(&r->pending));
+	finish(r, error ? error : ECONNRESET, true);
 }
 
 static void relay_writable(struct channel *c)
@@ -140,24 +183,6 @@ static const struct channel_ops relay_channel = {
 	.reset = relay_reset,
 	.writable = relay_writable,
 };
-
-/* One read of the socket, into a frame or to nowhere; what read(2) returned. */
-static ssize_t read_some(struct relay *r)
-{
-	static uint8_t nowhere[PROTO_DATA_MAX];
-	size_t room = r->drop_replies ? sizeof(nowhere) : channel_room(&r->ch);
-	uint8_t *to = r->drop_replies ? nowhere : room ? channel_reserve(&r->ch, room) : NULL;
-	ssize_t n;
-
-	if (!to) {
-		errno = room ? ENOMEM : EAGAIN;
-		return -1;
-	}
-	n = read(r->watch.fd, to, room);
-	if (n > 0 && !r->drop_replies)
-		channel_commit(&r->ch, (size_t)n);
-	return n;
-}
 
 /* False when the relay is over. */
 static bool read_socket(struct relay *r)
@@ -190,16 +215,6 @@ static bool connected(struct relay *r)
 	return true;
 }
 
-/* The socket was reset. What arrived before the reset can still be read, and is passed on. */
-static void socket_failed(struct relay *r)
-{
-	ssize_t n = 1;
-
-	while (n > 0 && !r->read_over && (r->drop_replies || channel_room(&r->ch)))
-		n = read_some(r);
-	relay_abort(r, n < 0 && errno != EAGAIN ? errno : ECONNRESET);
-}
-
 static void relay_event(struct watch *w, uint32_t events)
 {
 	struct relay *r = container_of(w, struct relay, watch);
@@ -208,7 +223,7 @@ static void relay_event(struct watch *w, uint32_t events)
 		return;
 	/* A reset shows as an error, and as the end of both directions when the error was taken. */
 	if (events & EPOLLERR || (events & EPOLLHUP && r->read_over && !r->write_over)) {
-		socket_failed(r);
+		socket_failed(r, ECONNRESET);
 		return;
 	}
 	if (events & (EPOLLIN | EPOLLHUP) && !r->read_over && !read_socket(r))

@@ -1,0 +1,211 @@
+/* One table of options. From a row come parsing of flag and environment, and the line of --help. */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+static const char *const incoming_names[] = { "off", "mirror", "steal", NULL };
+static const char *const engine_names[] = { "auto", "ptrace", NULL };
+
+_Static_assert(ARRAY_SIZE(incoming_names) == INCOMING_MODE_MAX + 1, "a name for each mode");
+_Static_assert(ARRAY_SIZE(engine_names) == ENGINE_MAX + 1, "a name for each engine");
+
+enum option_type {
+	OPTION_STRING,
+	OPTION_ENUM,
+	OPTION_TRUE,  /* a flag without a value */
+	OPTION_SHORT, /* a flag that stands for another option's value */
+};
+
+struct option_row {
+	const char *flag;
+	char letter; /* or 0 */
+	const char *env;
+	enum option_type type;
+	size_t offset;
+	const char *const *names; /* of an enum, in the order of its values */
+	unsigned value;           /* of OPTION_SHORT */
+	const char *arg;          /* in --help */
+	const char *help;
+};
+
+#define FIELD(name) offsetof(struct config, name)
+
+static const struct option_row options[] = {
+	{ "target", 't', "MIRRORD_TRACE_TARGET", OPTION_STRING, FIELD(target), NULL, 0, "TARGET",
+		"pid:N, netns:PATH, container:ID (a prefix is enough), or targetless" },
+	{ "agent", 0, "MIRRORD_TRACE_AGENT", OPTION_STRING, FIELD(agent), NULL, 0, "ADDRESS",
+		"an agent that already runs: unix:PATH or tcp:HOST:PORT" },
+	{ "incoming", 0, "MIRRORD_TRACE_INCOMING", OPTION_ENUM, FIELD(incoming), incoming_names, 0,
+		"MODE", "the target's incoming TCP traffic: mirror (default), steal or off" },
+	{ "steal", 0, NULL, OPTION_SHORT, FIELD(incoming), NULL, INCOMING_STEAL, NULL,
+		"the same as --incoming steal" },
+	{ "engine", 0, "MIRRORD_TRACE_ENGINE", OPTION_ENUM, FIELD(engine), engine_names, 0,
+		"ENGINE", "how calls are intercepted: auto (default) or ptrace" },
+	{ "verbose", 'v', "MIRRORD_TRACE_VERBOSE", OPTION_TRUE, FIELD(verbose), NULL, 0, NULL,
+		"a line on stderr for each call that was handled" },
+};
+
+static void help(void)
+{
+	puts("Usage: mirrord-trace [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
+	     "Run PROGRAM here as if it ran inside the target: it receives the target's "
+	     "traffic.\n");
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option_row *o = &options[i];
+		char name[64];
+
+		snprintf(name, sizeof(name), "--%s%s%s", o->flag, o->arg ? " " : "",
+			o->arg ? o->arg : "");
+		printf("  %c%c%s %-20s %s\n", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
+			o->letter ? "," : " ", name, o->help);
+	}
+	puts("  -h, --help               this text\n"
+	     "  -V, --version            the version\n\n"
+	     "Exit status: PROGRAM's own, also when a signal ended it; 125 mirrord-trace failed,\n"
+	     "126 PROGRAM cannot be executed, 127 it was not found. More in mirrord-trace(1).");
+}
+
+static int set_enum(const struct option_row *o, unsigned *to, const char *value, struct err *e)
+{
+	char known[128] = "";
+
+	for (unsigned i = 0; o->names[i]; i++) {
+		if (strcmp(o->names[i], value) == 0) {
+			*to = i;
+			return 0;
+		}
+		if (i)
+			strcat(known, ", ");
+		strcat(known, o->names[i]);
+	}
+	return err_set(e, -1, "--%s is one of %s; it cannot be '%s'", o->flag, known, value);
+}
+
+static int set_option(
+	struct config *c, const struct option_row *o, const char *value, struct err *e)
+{
+	void *to = (char *)c + o->offset;
+
+	switch (o->type) {
+	case OPTION_STRING:
+		if (!*value)
+			return err_set(e, -1, "--%s needs a value", o->flag);
+		*(const char **)to = value;
+		return 0;
+	case OPTION_ENUM:
+		return set_enum(o, to, value, e);
+	case OPTION_TRUE:
+		*(bool *)to = true;
+		return 0;
+	case OPTION_SHORT:
+		*(unsigned *)to = o->value;
+		return 0;
+	}
+	return 0;
+}
+
+static int from_environment(struct config *c, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const char *value = options[i].env ? getenv(options[i].env) : NULL;
+		struct err why;
+
+		if (!value || !*value || set_option(c, &options[i], value, &why) == 0)
+			continue;
+		return err_set(e, -1, "%s (from %s in the environment)", why.text, options[i].env);
+	}
+	return 0;
+}
+
+/* The row that an argument names, and where its value stands in the same argument, if it does. */
+static const struct option_row *find_option(const char *arg, const char **value)
+{
+	const char *equals = strchr(arg, '=');
+	size_t n = equals ? (size_t)(equals - arg) : strlen(arg);
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option_row *o = &options[i];
+
+		*value = equals ? equals + 1 : NULL;
+		if (arg[1] == '-' && n - 2 == strlen(o->flag) && !strncmp(arg + 2, o->flag, n - 2))
+			return o;
+		*value = arg[1] && arg[2] ? arg + 2 : NULL;
+		if (o->letter && arg[1] == o->letter && (!arg[2] || o->arg))
+			return o;
+	}
+	return NULL;
+}
+
+static bool is_arg(const char *arg, const char *shorter, const char *longer)
+{
+	return strcmp(arg, shorter) == 0 || strcmp(arg, longer) == 0;
+}
+
+/* One option at argv[*i]; *i is left at its last argument. */
+static int parse_option(struct config *c, int *i, char **argv, struct err *e)
+{
+	const char *value = NULL;
+	const struct option_row *o = find_option(argv[*i], &value);
+
+	if (!o)
+		return err_set(e, -1, "there is no option %s; see mirrord-trace --help", argv[*i]);
+	if (!o->arg && value)
+		return err_set(e, -1, "--%s takes no value", o->flag);
+	if (o->arg && !value)
+		value = argv[++*i];
+	if (o->arg && !value)
+		return err_set(e, -1, "--%s needs a value: %s", o->flag, o->arg);
+	return set_option(c, o, value, e);
+}
+
+static int check(const struct config *c, struct err *e)
+{
+	if (!c->argv[0])
+		return err_set(e, -1, "name a program to run: mirrord-trace -t TARGET PROGRAM");
+	if (!c->target && !c->agent)
+		return err_set(e, -1,
+			"name a target: -t pid:N, -t container:ID, -t netns:PATH, or --agent "
+			"ADDRESS "
+			"of an agent that runs");
+	if (c->target && c->agent)
+		return err_set(e, -1,
+			"the agent at --agent %s has its target already; leave out -t %s", c->agent,
+			c->target);
+	return 0;
+}
+
+enum config_result config_parse(struct config *c, int argc, char **argv, struct err *e)
+{
+	int i;
+
+	*c = (struct config){ .incoming = INCOMING_MIRROR };
+	if (from_environment(c, e) < 0)
+		return CONFIG_ERROR;
+	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			i++;
+			break;
+		}
+		if (is_arg(argv[i], "-h", "--help")) {
+			help();
+			return CONFIG_EXIT;
+		}
+		if (is_arg(argv[i], "-V", "--version")) {
+			puts("mirrord-trace " VERSION);
+			return CONFIG_EXIT;
+		}
+		if (parse_option(c, &i, argv, e) < 0)
+			return CONFIG_ERROR;
+	}
+	c->argv = argv + i;
+	return check(c, e) < 0 ? CONFIG_ERROR : CONFIG_RUN;
+}
+
+bool config_targetless(const struct config *c)
+{
+	return c->target && strcmp(c->target, "targetless") == 0;
+}

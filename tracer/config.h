@@ -1,0 +1,38 @@
+/* The options: read once, const ever after. config.c holds the one table of them. */
+#ifndef TRACER_CONFIG_H
+#define TRACER_CONFIG_H
+
+#include <stdbool.h>
+
+#include "log.h"
+#include "proto.h"
+
+enum engine {
+	ENGINE_AUTO,   /* notification under ptrace; ptrace alone where the kernel is too old */
+	ENGINE_PTRACE, /* stops alone */
+	ENGINE_MAX,
+};
+
+struct config {
+	const char *target; /* NULL: none named */
+	const char *agent;  /* address of an agent that already runs, or NULL */
+	unsigned incoming;  /* enum incoming_mode */
+	unsigned engine;    /* enum engine */
+	bool verbose;
+	char **argv; /* the program and its arguments; points into main's */
+};
+
+enum config_result {
+	CONFIG_RUN,
+	CONFIG_EXIT,  /* --help or --version was answered */
+	CONFIG_ERROR, /* e says what is wrong */
+};
+
+/* config_parse() - defaults, then the environment, then the arguments. Strings point into argv and
+ * the environment. */
+enum config_result config_parse(struct config *c, int argc, char **argv, struct err *e);
+
+/* config_targetless() - nothing of a target is wanted: no agent, no incoming traffic. */
+bool config_targetless(const struct config *c);
+
+#endif

@@ -1,0 +1,193 @@
+/* Theory of operation. The guest is in our process group: what the terminal sends (Ctrl-C, Ctrl-Z,
+ * a hang-up) reaches it without us, and we only must not die of it. What somebody sends to us
+ * alone, as timeout(1) or a service manager does, is passed on. kill(2) of a whole group looks the
+ * same to us as kill(2) of us alone; but then the guest has the signal from the same sender
+ * already, pending or just delivered, and it is not sent a second time.
+ *
+ * When the terminal stops the group, the shell waits for us, its child, to stop as well: we do once
+ * the guest has, with the same signal, and go on with the group's SIGCONT. */
+#include "job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "task.h"
+#include "tracer.h"
+#include "trap_ptrace.h"
+
+/* A signal of a group reaches all its members in one go: later than this it is another signal. */
+#define SAME_SIGNAL_NS 1000000000u
+
+static const int passed_on[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM,
+	SIGWINCH, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU };
+
+/* The last signal of each kind that the guest was given by a process, and when. */
+static struct {
+	pid_t sender;
+	uint64_t at_ns;
+} given[NSIG];
+
+void job_guest_signal(struct tracer *tr, pid_t tid, int sig)
+{
+	siginfo_t si;
+
+	if (tid != tr->guest || sig >= NSIG || ptrace(PTRACE_GETSIGINFO, tid, 0, &si) < 0)
+		return;
+	given[sig].sender = si.si_code == SI_USER ? si.si_pid : 0;
+	given[sig].at_ns = now_ns();
+}
+
+/* SigPnd or ShdPnd of proc(5) has the signal. */
+static bool is_pending(pid_t pid, int sig)
+{
+	unsigned long long thread = 0, shared = 0;
+	char path[40], text[4096];
+	cleanup_fd int fd = -1;
+	const char *at;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	at = strstr(text, "\nSigPnd:");
+	if (!at || sscanf(at, "\nSigPnd: %llx ShdPnd: %llx", &thread, &shared) != 2)
+		return false;
+	return (thread | shared) >> (sig - 1) & 1;
+}
+
+static bool has_it_already(const struct tracer *tr, int sig, pid_t sender)
+{
+	if (given[sig].sender == sender && now_ns() - given[sig].at_ns < SAME_SIGNAL_NS) {
+		given[sig].sender = 0;
+		return true;
+	}
+	return is_pending(tr->guest, sig);
+}
+
+static void pass_on(const struct tracer *tr, const struct signalfd_siginfo *si)
+{
+	int sig = (int)si->ssi_signo;
+
+	if (si->ssi_code != SI_USER && si->ssi_code != SI_QUEUE)
+		return; /* the terminal's: the guest has its own */
+	if (!has_it_already(tr, sig, (pid_t)si->ssi_pid))
+		kill(tr->guest, sig);
+}
+
+static void stop_like(int sig)
+{
+	sigset_t one;
+
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	raise(sig); /* pending while it is blocked, and nobody handles it: unblocking stops us */
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	sigprocmask(SIG_BLOCK, &one, NULL);
+}
+
+static void stop_if_wanted(struct tracer *tr)
+{
+	struct task *t = task_find(tr, tr->guest);
+	int sig = tr->stop_signal;
+
+	if (!sig || !t || !t->stopped)
+		return;
+	tr->stop_signal = 0;
+	stop_like(sig);
+}
+
+void job_guest_stopped(struct tracer *tr, pid_t tid, int sig)
+{
+	(void)sig;
+	if (tid == tr->guest)
+		stop_if_wanted(tr);
+}
+
+static void reap(struct tracer *tr)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
+		if (!ptrace_event(tr, pid, status))
+			link_child_ended(&tr->link, pid, status);
+	}
+	if (tr->status != GUEST_RUNS && pid < 0 && errno == ECHILD)
+		tr->loop.stop = true;
+	if (tr->status != GUEST_RUNS && !tr->tasks.count)
+		tr->loop.stop = true;
+}
+
+static void signals_event(struct watch *w, uint32_t events)
+{
+	struct tracer *tr = container_of(w, struct tracer, signals);
+	struct signalfd_siginfo si[16];
+	ssize_t n = read(w->fd, si, sizeof(si));
+
+	(void)events;
+	reap(tr);
+	for (size_t i = 0; n > 0 && i < (size_t)n / sizeof(si[0]); i++) {
+		int sig = (int)si[i].ssi_signo;
+
+		if (sig == SIGCHLD)
+			continue;
+		if (sig == SIGCONT)
+			tr->stop_signal = 0;
+		else if (sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU)
+			tr->stop_signal = sig;
+		pass_on(tr, &si[i]);
+	}
+	stop_if_wanted(tr);
+}
+
+int job_start(struct tracer *tr, sigset_t *old)
+{
+	sigset_t set;
+	int fd, r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
+		sigaddset(&set, passed_on[i]);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	sigaddset(&set, SIGPIPE); /* a peer that closes its end is an error of write(2), no more */
+	sigprocmask(SIG_BLOCK, &set, old);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	r = loop_add(&tr->loop, &tr->signals, fd, EPOLLIN, signals_event);
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
+noreturn void job_end(int status)
+{
+	struct rlimit none = { 0, 0 };
+	sigset_t one;
+	int sig;
+
+	if (WIFEXITED(status))
+		exit(WEXITSTATUS(status));
+	sig = WTERMSIG(status);
+	setrlimit(RLIMIT_CORE, &none); /* the guest's core is the one that is wanted */
+	signal(sig, SIG_DFL);
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	raise(sig);
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	exit(128 + sig); /* a signal that we survive, such as one ignored for an orphaned group */
+}

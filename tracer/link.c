@@ -1,0 +1,296 @@
+/* An agent of our own is a child with one end of a socket pair: it ends when that socket closes,
+ * however we end. It has a session of its own, so that Ctrl-C reaches the guest and not the agent.
+ */
+#include "link.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tracer.h"
+#include "util.h"
+
+#define AGENT_NAME "mirrord-agent"
+
+static struct tracer *tracer_of(struct link *l)
+{
+	return container_of(l, struct tracer, link);
+}
+
+/* --- messages --- */
+
+static bool is_our_netns(const struct msg_hello *h)
+{
+	char boot[64] = "", theirs[65];
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	struct stat st;
+
+	if (f) {
+		if (fgets(boot, sizeof(boot), f))
+			boot[strcspn(boot, "\n")] = '\0';
+		fclose(f);
+	}
+	proto_print(h->boot_id, theirs, sizeof(theirs));
+	return *boot && strcmp(boot, theirs) == 0 && stat("/proc/self/ns/net", &st) == 0 &&
+	       st.st_dev == h->netns_dev && st.st_ino == h->netns_ino;
+}
+
+static void got_hello(struct link *l, const struct msg *m)
+{
+	char about[257];
+
+	if (m->hello.magic != PROTO_MAGIC || m->hello.version != PROTO_VERSION) {
+		mux_fail(&l->mux, EPROTO, "it is of another version; both must be the same");
+		return;
+	}
+	l->hello = true;
+	l->here = is_our_netns(&m->hello);
+	log_dbg("agent ready: %s%s", proto_print(m->hello.about, about, sizeof(about)),
+		l->here ? ", in our own network namespace" : "");
+	tracer_of(l)->loop.stop = true;
+}
+
+static void link_message(struct mux *mux, const struct msg *m)
+{
+	struct link *l = container_of(mux, struct link, mux);
+	char text[512];
+
+	if (!l->hello && m->type != MSG_hello && m->type != MSG_notice)
+		mux_fail(mux, EPROTO, "it does not begin with a hello");
+	else if (m->type == MSG_hello && !l->hello)
+		got_hello(l, m);
+	else if (m->type == MSG_notice)
+		log_err("the agent says: %s", proto_print(m->notice.text, text, sizeof(text)));
+	else
+		incoming_message(&tracer_of(l)->incoming, m);
+}
+
+static const char *describe(int status, char *s, size_t size)
+{
+	if (WIFSIGNALED(status))
+		snprintf(s, size, "it was killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(s, size, "it ended with status %d", WEXITSTATUS(status));
+	return s;
+}
+
+void link_child_ended(struct link *l, pid_t pid, int status)
+{
+	if (pid != l->agent)
+		return;
+	l->agent = 0;
+	describe(status, l->agent_end, sizeof(l->agent_end));
+}
+
+/* The agent's end closes its socket a moment before the end itself can be seen. */
+static void await_agent(struct link *l, int ms)
+{
+	struct pollfd p = { .fd = l->agent_pidfd, .events = POLLIN };
+	int status;
+
+	if (!l->agent || poll(&p, 1, ms) <= 0)
+		return;
+	if (waitpid(l->agent, &status, 0) == l->agent)
+		link_child_ended(l, l->agent, status);
+}
+
+static void link_lost(struct mux *mux, int error, const char *why)
+{
+	struct link *l = container_of(mux, struct link, mux);
+	struct tracer *tr = tracer_of(l);
+
+	(void)error;
+	await_agent(l, 500);
+	if (*l->agent_end)
+		why = l->agent_end;
+	if (!l->hello) {
+		err_set(l->err, -ECONNRESET, "the agent ended the link before it was ready: %s",
+			why);
+		tr->loop.stop = true;
+		return;
+	}
+	if (tr->status != GUEST_RUNS)
+		return;
+	log_err("the link to the agent is lost (%s): the target's connections are reset and the "
+		"program is ended; start it again",
+		why);
+	tracer_link_lost(tr);
+}
+
+static const struct mux_ops link_ops = {
+	.message = link_message,
+	.lost = link_lost,
+};
+
+/* --- connecting --- */
+
+static int connect_socket(
+	int family, const struct sockaddr *sa, socklen_t len, const char *name, struct err *e)
+{
+	cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, sa, len) < 0)
+		return err_set(e, -errno, "no agent answers at %s: %s", name, strerror(errno));
+	return take_fd(&fd);
+}
+
+static int connect_unix(const char *path, const char *name, struct err *e)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	if (!*path || strlen(path) >= sizeof(un.sun_path))
+		return err_set(e, -EINVAL, "the path in --agent %s must have 1 to %zu bytes", name,
+			sizeof(un.sun_path) - 1);
+	strcpy(un.sun_path, path);
+	return connect_socket(AF_UNIX, (void *)&un, sizeof(un), name, e);
+}
+
+static int connect_agent(const char *name, struct err *e)
+{
+	struct addr a;
+
+	if (strncmp(name, "unix:", 5) == 0)
+		return connect_unix(name + 5, name, e);
+	if (strncmp(name, "tcp:", 4) != 0 || addr_parse(&a, name + 4) < 0)
+		return err_set(e, -EINVAL,
+			"--agent is unix:PATH or tcp:ADDRESS:PORT; it cannot be '%s'", name);
+	return connect_socket(a.sa.sa_family, &a.sa, addr_len(&a), name, e);
+}
+
+/* --- starting one --- */
+
+/* The agent beside our own executable; else it is looked for in PATH. */
+static void agent_path(char *path, size_t size)
+{
+	ssize_t n = readlink("/proc/self/exe", path, size - sizeof(AGENT_NAME) - 1);
+	char *slash;
+
+	path[n > 0 ? n : 0] = '\0';
+	slash = strrchr(path, '/');
+	strcpy(slash ? slash + 1 : path, AGENT_NAME);
+	if (access(path, X_OK) < 0)
+		strcpy(path, AGENT_NAME);
+}
+
+static void exec_agent(const char *target, int fd)
+{
+	char path[PATH_MAX], number[16];
+
+	setsid();
+	/* The descriptor is CLOEXEC; its duplicate is not. */
+	snprintf(number, sizeof(number), "%d", dup(fd));
+	agent_path(path, sizeof(path));
+	if (log_is_verbose())
+		execlp(path, AGENT_NAME, "-v", "--target", target, "--fd", number, NULL);
+	else
+		execlp(path, AGENT_NAME, "--target", target, "--fd", number, NULL);
+	log_err("%s cannot be started: %s; install it beside mirrord-trace, or name one that runs "
+		"with --agent",
+		path, strerror(errno));
+	_exit(125);
+}
+
+static int start_agent(struct link *l, const char *target, struct err *e)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(e, -errno, "no socket pair for the agent: %s", strerror(errno));
+	l->agent = fork();
+	if (l->agent == 0)
+		exec_agent(target, pair[1]);
+	close(pair[1]);
+	if (l->agent < 0) {
+		close(pair[0]);
+		return err_set(e, -errno, "no process for the agent: %s", strerror(errno));
+	}
+	l->agent_pidfd = (int)syscall(SYS_pidfd_open, l->agent, 0);
+	return pair[0];
+}
+
+static void out_of_patience(struct timer *t)
+{
+	struct link *l = container_of(t, struct link, patience);
+
+	mux_fail(&l->mux, ETIMEDOUT, "it did not answer in time");
+}
+
+static int await_hello(struct link *l, struct tracer *tr, struct err *e)
+{
+	struct msg hello = { .type = MSG_hello,
+		.hello = { .magic = PROTO_MAGIC,
+			.version = PROTO_VERSION,
+			.boot_id = span_of(""),
+			.about = span_of("mirrord-trace " VERSION) } };
+
+	l->err = e;
+	e->text[0] = '\0';
+	timer_init(&l->patience, out_of_patience);
+	loop_timer(&tr->loop, &l->patience, LINK_HELLO_MS);
+	mux_send(&l->mux, &hello);
+	mux_flush(&l->mux, LINK_HELLO_MS);
+	if (!l->mux.lost)
+		loop_run(&tr->loop);
+	tr->loop.stop = false;
+	timer_cancel(&l->patience);
+	l->err = NULL;
+	return l->hello ? 0 : -ECONNRESET;
+}
+
+int link_open(struct link *l, struct tracer *tr, struct err *e)
+{
+	int fd, r;
+
+	*l = (struct link){ .agent_pidfd = -1 };
+	if (config_targetless(tr->cfg))
+		return 0;
+	fd = tr->cfg->agent ? connect_agent(tr->cfg->agent, e) : start_agent(l, tr->cfg->target, e);
+	if (fd < 0)
+		return fd;
+	r = mux_init(&l->mux, &tr->loop, fd, PROTO_CLIENT, &link_ops);
+	if (r < 0) {
+		close(fd);
+		return err_set(e, r, "the link cannot be set up: %s", strerror(-r));
+	}
+	l->open = true;
+	return await_hello(l, tr, e);
+}
+
+/* Say that nothing more will come, and wait for the agent to close its end: it does when all that
+ * it did for us is undone. */
+static void say_goodbye(struct link *l)
+{
+	struct pollfd p = { .fd = l->mux.watch.fd, .events = POLLIN };
+	uint64_t end = now_ns() + (uint64_t)LINK_BYE_MS * 1000000u;
+	char sink[4096];
+
+	mux_flush(&l->mux, LINK_BYE_MS);
+	shutdown(p.fd, SHUT_WR);
+	while (now_ns() < end && poll(&p, 1, LINK_BYE_MS) > 0) {
+		if (recv(p.fd, sink, sizeof(sink), MSG_DONTWAIT) <= 0)
+			break;
+	}
+}
+
+void link_close(struct link *l)
+{
+	if (l->open && !l->mux.lost && l->hello)
+		say_goodbye(l);
+	if (l->open)
+		mux_done(&l->mux);
+	l->open = false;
+	await_agent(l, LINK_BYE_MS);
+	if (l->agent) {
+		kill(l->agent, SIGKILL);
+		await_agent(l, LINK_BYE_MS);
+	}
+	close_fd(&l->agent_pidfd);
+}

@@ -1,0 +1,39 @@
+/* Our end of the link: reaching an agent, or starting one, and what happens when it goes away. */
+#ifndef TRACER_LINK_H
+#define TRACER_LINK_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "log.h"
+#include "mux.h"
+
+/* How long an agent may take to answer our hello, and to clean up after our goodbye. */
+#define LINK_HELLO_MS 10000
+#define LINK_BYE_MS   3000
+
+struct tracer;
+
+struct link {
+	struct mux mux;
+	bool open;          /* mux is in use */
+	bool hello;         /* the agent has said who it is */
+	bool here;          /* the target's network namespace is our own */
+	pid_t agent;        /* the one we started, or 0 */
+	int agent_pidfd;    /* -1: none */
+	char agent_end[64]; /* how it ended, when it has */
+	struct timer patience;
+	struct err *err; /* while we wait for the hello */
+};
+
+/* link_open() - connect to the agent that the configuration names, or start one for a local target,
+ * and wait for its hello. 0, or -errno and e. */
+int link_open(struct link *l, struct tracer *tr, struct err *e);
+
+/* link_close() - end the session in order: wait until the agent has undone what it did for us. */
+void link_close(struct link *l);
+
+/* link_child_ended() - a child that is not of the guest has ended. */
+void link_child_ended(struct link *l, pid_t pid, int status);
+
+#endif

@@ -1,0 +1,147 @@
+/* argv → configuration → agent → guest → the loop → the guest's own exit status. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "job.h"
+#include "launch.h"
+#include "probe.h"
+#include "task.h"
+#include "tracer.h"
+
+#define EXIT_OURS 125
+
+/* After the link is lost the program is asked to end, and ended when it has not after this time. */
+#define KILL_AFTER_MS 5000
+
+static void kill_guest(struct timer *t)
+{
+	struct tracer *tr = container_of(t, struct tracer, kill_timer);
+
+	htab_for_each (n, &tr->tasks)
+		kill(container_of(n, struct task, node)->tid, SIGKILL);
+}
+
+void tracer_link_lost(struct tracer *tr)
+{
+	tr->failed = true;
+	kill(tr->guest, SIGTERM);
+	kill(tr->guest, SIGCONT);
+	loop_timer(&tr->loop, &tr->kill_timer, KILL_AFTER_MS);
+}
+
+/* The program that traces us, if there is one, is mirrord-trace. */
+static bool is_nested(void)
+{
+	char line[256], path[64], name[32] = "";
+	FILE *f = fopen("/proc/self/status", "re");
+	int tracer = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	if (!tracer)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/comm", tracer);
+	f = fopen(path, "re");
+	if (f) {
+		if (fgets(name, sizeof(name), f))
+			name[strcspn(name, "\n")] = '\0';
+		fclose(f);
+	}
+	return strcmp(name, "mirrord-trace") == 0;
+}
+
+static void tracer_init(struct tracer *tr, const struct config *cfg)
+{
+	*tr = (struct tracer){ .cfg = cfg, .status = GUEST_RUNS };
+	tr->listener.fd = tr->signals.fd = tr->report.fd = -1;
+	timer_init(&tr->kill_timer, kill_guest);
+	sock_table_init(&tr->socks, tr);
+	incoming_init(&tr->incoming, tr);
+}
+
+static void tracer_done(struct tracer *tr)
+{
+	link_close(&tr->link);
+	timer_cancel(&tr->kill_timer);
+	task_table_done(tr);
+	loop_done(&tr->loop);
+	incoming_done(&tr->incoming);
+	sock_table_done(&tr->socks);
+}
+
+/* Run the guest to its end. Its wait status, or GUEST_RUNS when it could not be started. */
+static int run(struct tracer *tr, struct err *e)
+{
+	int r = loop_init(&tr->loop);
+
+	if (r < 0) {
+		err_set(e, r, "no event loop: %s", strerror(-r));
+		return GUEST_RUNS;
+	}
+	if (link_open(&tr->link, tr, e) == 0 && launch(tr, e) == 0)
+		loop_run(&tr->loop);
+	tracer_done(tr);
+	return tr->status;
+}
+
+static int exec_failed(const struct tracer *tr)
+{
+	log_err("%s cannot be executed: %s", tr->cfg->argv[0], strerror(tr->exec_errno));
+	return tr->exec_errno == ENOENT ? 127 : 126;
+}
+
+/* Descriptors 0 to 2 exist, so that none of ours ever takes their place. */
+static void guard_standard_fds(void)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_CLOEXEC) != fd)
+			die(EXIT_OURS, "/dev/null cannot be opened: %s", strerror(errno));
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static struct tracer tr;
+	struct config cfg;
+	struct err e = { "" };
+	int status;
+
+	log_init("mirrord-trace", false);
+	guard_standard_fds();
+	switch (config_parse(&cfg, argc, argv, &e)) {
+	case CONFIG_ERROR:
+		die(EXIT_OURS, "%s", e.text);
+	case CONFIG_EXIT:
+		return 0;
+	case CONFIG_RUN:
+		break;
+	}
+	log_init("mirrord-trace", cfg.verbose);
+	if (is_nested())
+		die(EXIT_OURS, "this runs under mirrord-trace already; start the program without a "
+			       "second one");
+	if (config_targetless(&cfg))
+		cfg.incoming = INCOMING_OFF;
+	if (probe_needed(&e) < 0)
+		die(EXIT_OURS, "%s", e.text);
+	status = launch_find(cfg.argv[0], &e);
+	if (status)
+		die(status, "%s", e.text);
+	tracer_init(&tr, &cfg);
+	status = run(&tr, &e);
+	if (tr.exec_errno)
+		return exec_failed(&tr);
+	if (status == GUEST_RUNS)
+		die(EXIT_OURS, "%s", *e.text ? e.text : "the program could not be started");
+	if (tr.failed)
+		return EXIT_OURS;
+	job_end(status);
+}

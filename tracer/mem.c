@@ -1,0 +1,51 @@
+#include "mem.h"
+
+#include <errno.h>
+#include <sys/uio.h>
+
+#include "util.h"
+
+static int moved(ssize_t done, size_t n)
+{
+	if (done == (ssize_t)n)
+		return 0;
+	return done < 0 && errno == ESRCH ? -ESRCH : -EFAULT;
+}
+
+int mem_read(pid_t tid, uint64_t from, void *to, size_t n)
+{
+	struct iovec local = { to, n }, remote = { (void *)(uintptr_t)from, n };
+
+	return moved(process_vm_readv(tid, &local, 1, &remote, 1, 0), n);
+}
+
+int mem_write(pid_t tid, uint64_t to, const void *from, size_t n)
+{
+	struct iovec local = { (void *)(uintptr_t)from, n }, remote = { (void *)(uintptr_t)to, n };
+
+	return moved(process_vm_writev(tid, &local, 1, &remote, 1, 0), n);
+}
+
+int mem_read_sockaddr(pid_t tid, uint64_t from, uint64_t len, struct addr *a)
+{
+	struct sockaddr_storage ss;
+	int r;
+
+	if ((int)len < 0 || (int)len > (int)sizeof(ss))
+		return -EINVAL;
+	r = mem_read(tid, from, &ss, (size_t)(int)len);
+	return r < 0 ? r : addr_from_sockaddr(a, &ss, (size_t)(int)len);
+}
+
+int mem_write_sockaddr(pid_t tid, uint64_t to, uint64_t lenp, const struct addr *a)
+{
+	int whole = (int)addr_len(a), room;
+	int r = mem_read(tid, lenp, &room, sizeof(room));
+
+	if (r < 0)
+		return r;
+	if (room < 0)
+		return -EINVAL;
+	r = mem_write(tid, to, a, (size_t)MIN(room, whole));
+	return r < 0 ? r : mem_write(tid, lenp, &whole, sizeof(whole));
+}

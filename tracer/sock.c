@@ -1,0 +1,475 @@
+/* Theory of operation. A port that the guest asked for and could not get is replaced by one that
+ * the kernel chooses, and from then on that pair (asked, real) holds for every socket of the guest
+ * that asks for the same port: binding it again goes to the real port too, where the kernel gives
+ * the honest answer about SO_REUSEADDR, SO_REUSEPORT and EADDRINUSE. */
+#include "sock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "log.h"
+#include "probe.h"
+#include "tracer.h"
+#include "util.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
+
+#define TCP_BOUND_INACTIVE 13 /* Linux 6.8; older kernels know nothing of such sockets */
+
+static const char *const state_names[] = {
+	[SOCK_BOUND] = "bound",
+	[SOCK_SUBSCRIBING] = "subscribing",
+	[SOCK_LISTENING] = "listening",
+};
+
+static_assert(ARRAY_SIZE(state_names) == SOCK_STATE_MAX, "a name for each state");
+
+static void check_timer(struct timer *timer);
+static void check_deferred(struct deferred *d);
+
+int sock_table_init(struct sock_table *t, struct tracer *tr)
+{
+	*t = (struct sock_table){ .tracer = tr, .diag = -1 };
+	list_init(&t->bound);
+	list_init(&t->listening);
+	timer_init(&t->check, check_timer);
+	deferred_init(&t->check_now, check_deferred);
+	return 0;
+}
+
+static void sock_free(struct sock_table *t, struct sock *s)
+{
+	int fd;
+
+	while ((fd = sock_unstash(s)) >= 0)
+		close(fd);
+	if (s->state == SOCK_BOUND)
+		t->nbound--;
+	htab_del(&t->by_cookie, &s->node);
+	list_del(&s->link);
+	free(s);
+}
+
+void sock_table_done(struct sock_table *t)
+{
+	struct hnode *n;
+
+	while ((n = htab_any(&t->by_cookie)))
+		sock_free(t, container_of(n, struct sock, node));
+	htab_done(&t->by_cookie);
+	timer_cancel(&t->check);
+	list_del(&t->check_now.link);
+	close_fd(&t->diag);
+}
+
+static int get_option(int fd, int level, int option, int otherwise)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, level, option, &value, &len) < 0 ? otherwise : value;
+}
+
+static uint64_t get_cookie(int fd, int option)
+{
+	uint64_t value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? 0 : value;
+}
+
+uint64_t sock_cookie(int fd)
+{
+	return get_cookie(fd, SO_COOKIE);
+}
+
+/* The guest may have moved to a network namespace of its own (unshare -n): that is its affair. */
+static bool is_our_netns(int fd)
+{
+	static uint64_t ours;
+
+	if (!ours) {
+		cleanup_fd int own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		ours = get_cookie(own, SO_NETNS_COOKIE);
+	}
+	return get_cookie(fd, SO_NETNS_COOKIE) == ours;
+}
+
+bool sock_is_tcp(int fd)
+{
+	int domain = get_option(fd, SOL_SOCKET, SO_DOMAIN, -1);
+
+	return (domain == AF_INET || domain == AF_INET6) &&
+	       get_option(fd, SOL_SOCKET, SO_PROTOCOL, -1) == IPPROTO_TCP && is_our_netns(fd);
+}
+
+struct sock *sock_find(const struct sock_table *t, int fd)
+{
+	uint64_t cookie = sock_cookie(fd);
+	struct hnode *n = cookie ? htab_find(&t->by_cookie, cookie) : NULL;
+
+	return n ? container_of(n, struct sock, node) : NULL;
+}
+
+void sock_set_state(struct sock_table *t, struct sock *s, enum sock_state state)
+{
+	char asked[ADDR_STRLEN];
+
+	if (s->state == state)
+		return;
+	log_dbg("socket %s: %s → %s", addr_format(&s->asked, asked), state_names[s->state],
+		state_names[state]);
+	if (s->state == SOCK_BOUND)
+		t->nbound--;
+	if (state == SOCK_BOUND)
+		t->nbound++;
+	s->state = state;
+	list_del(&s->link);
+	list_append(state == SOCK_LISTENING ? &t->listening : &t->bound, &s->link);
+	if (state == SOCK_LISTENING && list_empty(&t->check.link))
+		loop_timer(&t->tracer->loop, &t->check, SOCK_CHECK_MS);
+}
+
+static struct sock *remember(struct sock_table *t, int fd, const struct addr *asked)
+{
+	struct sock *s = sock_find(t, fd);
+
+	if (!s) {
+		s = calloc(1, sizeof(*s));
+		if (!s)
+			return NULL;
+		s->cookie = sock_cookie(fd);
+		if (htab_add(&t->by_cookie, &s->node, s->cookie) < 0) {
+			free(s);
+			return NULL;
+		}
+		list_append(&t->bound, &s->link);
+		t->nbound++;
+	}
+	s->asked = *asked;
+	addr_of_socket(fd, &s->real);
+	s->any_port = addr_port(asked) == 0;
+	if (s->any_port)
+		addr_set_port(&s->asked, addr_port(&s->real));
+	while (t->nbound > SOCK_BOUND_MAX) {
+		struct sock *oldest = list_entry(t->bound.next, struct sock, link);
+
+		if (oldest->state != SOCK_BOUND || oldest == s)
+			break;
+		sock_free(t, oldest);
+	}
+	return s;
+}
+
+/* --- asking the kernel what exists --- */
+
+/* All internet TCP sockets of a family that listen or are bound; fn is called with each. */
+static int diag_dump(struct sock_table *t, sa_family_t family,
+	void (*fn)(const struct inet_diag_msg *m, void *data), void *data)
+{
+	struct {
+		struct nlmsghdr h;
+		struct inet_diag_req_v2 req;
+	} ask = {
+		.h = { .nlmsg_len = sizeof(ask),
+			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.req = { .sdiag_family = family,
+			.sdiag_protocol = IPPROTO_TCP,
+			.idiag_states = 1u << TCP_LISTEN | 1u << TCP_BOUND_INACTIVE },
+	};
+	uint8_t reply[16384] __attribute__((aligned(8)));
+
+	if (t->diag < 0)
+		t->diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (t->diag < 0 || probe_disabled(FEATURE_SOCK_DIAG))
+		return -EOPNOTSUPP;
+	if (send(t->diag, &ask, sizeof(ask), 0) < 0)
+		return -errno;
+	for (;;) {
+		ssize_t n = recv(t->diag, reply, sizeof(reply), 0);
+		struct nlmsghdr *h = (void *)reply;
+
+		if (n < 0)
+			return -errno;
+		for (; NLMSG_OK(h, (unsigned)n); h = NLMSG_NEXT(h, n)) {
+			if (h->nlmsg_type == NLMSG_DONE)
+				return 0;
+			if (h->nlmsg_type == NLMSG_ERROR)
+				return -EOPNOTSUPP;
+			fn(NLMSG_DATA(h), data);
+		}
+	}
+}
+
+static uint64_t diag_cookie(const struct inet_diag_msg *m)
+{
+	return m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
+}
+
+struct seen {
+	uint64_t *cookies;
+	size_t n, cap;
+	bool full;
+};
+
+static void note_listener(const struct inet_diag_msg *m, void *data)
+{
+	struct seen *seen = data;
+
+	if (m->idiag_state != TCP_LISTEN)
+		return;
+	if (seen->n == seen->cap) {
+		size_t cap = seen->cap ? seen->cap * 2 : 64;
+		uint64_t *more = realloc(seen->cookies, cap * sizeof(*more));
+
+		if (!more) {
+			seen->full = true;
+			return;
+		}
+		seen->cookies = more;
+		seen->cap = cap;
+	}
+	seen->cookies[seen->n++] = diag_cookie(m);
+}
+
+static bool was_seen(const struct seen *seen, uint64_t cookie)
+{
+	for (size_t i = 0; i < seen->n; i++) {
+		if (seen->cookies[i] == cookie)
+			return true;
+	}
+	return false;
+}
+
+static void check_listeners(struct sock_table *t)
+{
+	struct seen seen = { 0 };
+
+	if (list_empty(&t->listening))
+		return;
+	if (diag_dump(t, AF_INET, note_listener, &seen) == 0 &&
+		diag_dump(t, AF_INET6, note_listener, &seen) == 0 && !seen.full) {
+		list_for_each_safe (pos, &t->listening) {
+			struct sock *s = list_entry(pos, struct sock, link);
+
+			if (was_seen(&seen, s->cookie))
+				continue;
+			incoming_unlisten(&t->tracer->incoming, s);
+			sock_set_state(t, s, SOCK_BOUND);
+		}
+	}
+	free(seen.cookies);
+}
+
+static void check_timer(struct timer *timer)
+{
+	struct sock_table *t = container_of(timer, struct sock_table, check);
+
+	check_listeners(t);
+	if (!list_empty(&t->listening))
+		loop_timer(&t->tracer->loop, &t->check, SOCK_CHECK_MS);
+}
+
+static void check_deferred(struct deferred *d)
+{
+	check_listeners(container_of(d, struct sock_table, check_now));
+}
+
+void sock_check_soon(struct sock_table *t)
+{
+	if (!list_empty(&t->listening))
+		loop_defer(&t->tracer->loop, &t->check_now);
+}
+
+struct wanted {
+	uint64_t cookie;
+	bool found;
+};
+
+static void match_cookie(const struct inet_diag_msg *m, void *data)
+{
+	struct wanted *w = data;
+
+	w->found |= diag_cookie(m) == w->cookie;
+}
+
+/* A socket that we know still exists, bound or listening. Where the kernel cannot say: yes. */
+static bool sock_exists(struct sock_table *t, const struct sock *s)
+{
+	struct wanted w = { .cookie = s->cookie };
+
+	if (diag_dump(t, s->real.sa.sa_family, match_cookie, &w) < 0)
+		return true;
+	return w.found;
+}
+
+/* --- binding --- */
+
+static int bind_at(int fd, const struct addr *a)
+{
+	return bind(fd, &a->sa, addr_len(a)) < 0 ? -errno : 0;
+}
+
+static struct addr loopback_of(const struct addr *asked)
+{
+	struct addr v4 = addr_v4(INADDR_LOOPBACK, addr_port(asked));
+
+	if (asked->sa.sa_family == AF_INET)
+		return v4;
+	return addr_is_v4mapped(asked) ? addr_map(&v4, AF_INET6)
+				       : addr_v6(&in6addr_loopback, addr_port(asked));
+}
+
+/* At the address, or at loopback when it is the target's and not ours. */
+static int bind_near(int fd, const struct addr *a, uint16_t port)
+{
+	struct addr at = *a, near;
+	int r;
+
+	addr_set_port(&at, port);
+	r = bind_at(fd, &at);
+	if (r != -EADDRNOTAVAIL)
+		return r;
+	near = loopback_of(&at);
+	return bind_at(fd, &near);
+}
+
+static bool asks_same_port(const struct sock *s, const struct addr *asked)
+{
+	return !s->any_port && addr_port(&s->asked) == addr_port(asked);
+}
+
+/* A socket of the guest that has the asked port, or was given another in its place. */
+static struct sock *holder(struct sock_table *t, const struct addr *asked)
+{
+	htab_for_each (n, &t->by_cookie) {
+		struct sock *s = container_of(n, struct sock, node);
+
+		if (asks_same_port(s, asked) && sock_exists(t, s))
+			return s;
+	}
+	return NULL;
+}
+
+static void say_moved(const struct addr *asked, const struct addr *real, int why)
+{
+	char a[ADDR_STRLEN], r[ADDR_STRLEN];
+
+	log_err("port %u of this machine %s: the program's %s is %s here; the target's traffic is "
+		"not "
+		"affected%s",
+		addr_port(asked), why == -EACCES ? "is for root" : "is in use by another program",
+		addr_format(asked, a), addr_format(real, r),
+		why == -EACCES ? "" : " (ss -ltnp shows who has it)");
+}
+
+int sock_bind(struct sock_table *t, int fd, const struct addr *asked)
+{
+	struct sock *own = NULL, *s;
+	int first, r;
+
+	if (addr_port(asked)) {
+		own = holder(t, asked);
+		if (own && addr_port(&own->real) != addr_port(asked)) {
+			r = bind_near(fd, asked, addr_port(&own->real));
+			return r < 0 || remember(t, fd, asked) ? r : -ENOMEM;
+		}
+	}
+	first = r = bind_near(fd, asked, addr_port(asked));
+	if ((r == -EADDRINUSE && !own &&
+		    !incoming_has_port(&t->tracer->incoming, addr_port(asked))) ||
+		r == -EACCES)
+		r = bind_near(fd, asked, 0);
+	if (r < 0)
+		return first;
+	s = remember(t, fd, asked);
+	if (!s)
+		return -ENOMEM;
+	if (first < 0)
+		say_moved(asked, &s->real, first);
+	return 0;
+}
+
+struct sock *sock_listening(const struct sock_table *t, const struct addr *asked)
+{
+	list_for_each (pos, &t->listening) {
+		struct sock *s = list_entry(pos, struct sock, link);
+
+		if (addr_port(&s->asked) == addr_port(asked) &&
+			(addr_is_wildcard(&s->asked) || addr_same_ip(&s->asked, asked)))
+			return s;
+	}
+	return NULL;
+}
+
+struct sock *sock_of_real_port(const struct sock_table *t, uint16_t port)
+{
+	list_for_each (pos, &t->listening) {
+		struct sock *s = list_entry(pos, struct sock, link);
+
+		if (addr_port(&s->real) == port)
+			return s;
+	}
+	return NULL;
+}
+
+struct addr sock_reaches(const struct sock *s, sa_family_t client)
+{
+	struct addr v4 = addr_v4(INADDR_LOOPBACK, addr_port(&s->real));
+	struct addr v6 = addr_v6(&in6addr_loopback, addr_port(&s->real));
+	struct addr real = addr_unmap(&s->real);
+
+	if (!addr_is_wildcard(&s->real))
+		return real;
+	if (s->real.sa.sa_family == AF_INET)
+		return v4;
+	return s->only_v6 || (client == AF_INET6 && !addr_is_v4mapped(&s->real)) ? v6 : v4;
+}
+
+/* --- the stash --- */
+
+/* A connection that was taken off the queue no longer makes the listener readable. So that a guest
+ * that polls looks again, we connect once ourselves; that connection is dropped when it is
+ * accepted. */
+static void poke(struct sock *s)
+{
+	struct addr to = sock_reaches(s, s->real.sa.sa_family);
+	cleanup_fd int fd = socket(to.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (addr_port(&s->poke) || fd < 0)
+		return;
+	if (connect(fd, &to.sa, addr_len(&to)) == 0 || errno == EINPROGRESS)
+		addr_of_socket(fd, &s->poke);
+}
+
+void sock_stash(struct sock *s, int fd)
+{
+	if (s->stashed == SOCK_STASH_MAX) {
+		close(fd);
+		return;
+	}
+	s->stash[s->stashed++] = fd;
+	poke(s);
+}
+
+int sock_unstash(struct sock *s)
+{
+	int fd;
+
+	if (!s->stashed)
+		return -1;
+	fd = s->stash[0];
+	memmove(s->stash, s->stash + 1, --s->stashed * sizeof(s->stash[0]));
+	return fd;
+}

@@ -1,0 +1,96 @@
+/* A socket of the guest as we know it, by its cookie: the address it asked for and the one it has.
+ *
+ * The kernel owns descriptors; a socket may have many, in many processes, and no call tells when
+ * the last one closes. So nothing here holds a descriptor of the guest: whether a listener still
+ * exists is asked of the kernel (sock_diag(7)). */
+#ifndef TRACER_SOCK_H
+#define TRACER_SOCK_H
+
+#include "addr.h"
+#include "htab.h"
+#include "list.h"
+#include "loop.h"
+
+/* Sockets that were bound and never listened are forgotten beyond this many, oldest first. */
+#define SOCK_BOUND_MAX 4096
+
+/* Connections accepted for a caller that went away, kept for the next one. */
+#define SOCK_STASH_MAX 64
+
+/* How often listeners are looked for that were closed without any event that we see. */
+#define SOCK_CHECK_MS 100
+
+struct tracer;
+
+enum sock_state {
+	SOCK_BOUND,       /* bind succeeded; listen may follow */
+	SOCK_SUBSCRIBING, /* listen waits for the agent; another listen is refused with EALREADY */
+	SOCK_LISTENING,   /* listens here; when remote, the target's connections come too */
+	SOCK_STATE_MAX,
+};
+
+struct sock {
+	struct hnode node; /* by cookie */
+	struct list link;  /* of its state: bound, or listening */
+	uint64_t cookie;
+	enum sock_state state;
+	struct addr asked; /* what the guest bound, with the port it shall see */
+	struct addr real;  /* what it has */
+	bool any_port;     /* the guest left the port to the kernel */
+	bool only_v6;      /* IPV6_V6ONLY, when it began to listen */
+	bool remote;       /* subscribed at the agent */
+
+	int stash[SOCK_STASH_MAX];
+	unsigned stashed;
+	struct addr poke; /* our own connection that makes a stash visible, port 0: none */
+};
+
+struct sock_table {
+	struct tracer *tracer;
+	struct htab by_cookie;
+	struct list bound, listening;
+	unsigned nbound;
+	int diag; /* a netlink socket, -1 until it is needed */
+	struct timer check;
+	struct deferred check_now;
+};
+
+int sock_table_init(struct sock_table *t, struct tracer *tr);
+void sock_table_done(struct sock_table *t);
+
+/* sock_cookie() - SO_COOKIE of a descriptor, 0 when it is no socket. */
+uint64_t sock_cookie(int fd);
+
+/* sock_is_tcp() - an internet stream socket of our own network namespace. */
+bool sock_is_tcp(int fd);
+
+/* sock_find() - what is known of the socket behind fd, or NULL. */
+struct sock *sock_find(const struct sock_table *t, int fd);
+
+/* sock_bind() - bind fd, a duplicate of the guest's, as the guest asked: the same port if it is
+ * free, EADDRINUSE if the guest itself has it, another port if somebody else has. 0 or -errno of
+ * bind(2). */
+int sock_bind(struct sock_table *t, int fd, const struct addr *asked);
+
+/* sock_listening() - the listening socket that the guest believes to have at that address, or NULL.
+ */
+struct sock *sock_listening(const struct sock_table *t, const struct addr *asked);
+
+/* sock_of_real_port() - the guest's socket that was given this port instead of the one it asked
+ * for. */
+struct sock *sock_of_real_port(const struct sock_table *t, uint16_t port);
+
+/* sock_set_state() - the only place where a state changes. */
+void sock_set_state(struct sock_table *t, struct sock *s, enum sock_state state);
+
+/* sock_reaches() - the address by which we reach the listener from here. */
+struct addr sock_reaches(const struct sock *s, sa_family_t client);
+
+/* sock_stash() - keep an accepted connection for the next accept; takes fd. */
+void sock_stash(struct sock *s, int fd);
+int sock_unstash(struct sock *s); /* -1: there is none */
+
+/* sock_check_soon() - at this turn's end, see which listeners still exist. */
+void sock_check_soon(struct sock_table *t);
+
+#endif

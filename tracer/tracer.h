@@ -1,0 +1,40 @@
+/* Everything one run of mirrord-trace holds; passed down, never reached for. */
+#ifndef TRACER_TRACER_H
+#define TRACER_TRACER_H
+
+#include "config.h"
+#include "htab.h"
+#include "incoming.h"
+#include "link.h"
+#include "loop.h"
+#include "sock.h"
+
+/* How a run of the guest ended, or that it has not. */
+#define GUEST_RUNS (-1)
+
+struct tracer {
+	const struct config *cfg;
+	struct loop loop;
+	struct link link; /* to the agent */
+	struct sock_table socks;
+	struct incoming incoming;
+
+	struct htab tasks; /* by tid */
+	struct htab procs; /* by tgid */
+	pid_t guest;       /* the program itself */
+	int status;        /* its wait status, or GUEST_RUNS */
+	bool failed;       /* the run ends for a reason of ours: exit status 125 */
+
+	const struct trap_ops *trap; /* how calls are answered */
+	struct watch listener;       /* of user notification; fd -1 with stops alone */
+	struct watch signals;
+	struct watch report; /* of the child, until it executes the program */
+	int exec_errno;      /* why it could not, or 0 */
+	int stop_signal;     /* a terminal's stop that we were sent as well, or 0 */
+	struct timer kill_timer;
+};
+
+/* tracer_link_lost() - the run has lost its purpose: the guest is asked to end, then made to. */
+void tracer_link_lost(struct tracer *tr);
+
+#endif

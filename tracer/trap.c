@@ -1,0 +1,220 @@
+/* The life of a call, whatever the mechanism; the verbs. trap.h has the states.
+ *
+ * A call that a signal interrupts starts again from the guest's point of view as if nothing had
+ * happened. What we did for it has happened all the same: so the second start finds the first one's
+ * state by (thread, call, arguments) and gets its answer, or goes on waiting for it. */
+#include "trap.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "sysdef.h"
+#include "task.h"
+#include "tracer.h"
+#include "util.h"
+
+static const char *const state_names[] = {
+	[CALL_NONE] = "none",
+	[CALL_HANDLED] = "handled",
+	[CALL_ANSWERED] = "answered",
+	[CALL_REJOIN] = "rejoin",
+	[CALL_STOPPING] = "stopping",
+	[CALL_ENTERING] = "entering",
+	[CALL_RUNNING] = "running",
+};
+
+static_assert(ARRAY_SIZE(state_names) == CALL_STATE_MAX, "a name for each state");
+
+void call_set_state(struct call *c, enum call_state state)
+{
+	if (TRACE_STATES && c->state != state)
+		log_dbg("%d %s: %s → %s", c->task->tid, c->def ? c->def->name : "-",
+			state_names[c->state], state_names[state]);
+	c->state = state;
+}
+
+static void call_log(const struct call *c, const char *result)
+{
+	char args[160];
+
+	if (!log_is_verbose())
+		return;
+	sysdef_print(c, args, sizeof(args));
+	log_dbg("[%d] %s(%s) = %s%s%s (%llu us)", c->task->tid, c->def->name, args, result,
+		*c->note ? ": " : "", c->note,
+		(unsigned long long)((now_ns() - c->started_ns) / 1000));
+}
+
+static void call_log_value(const struct call *c)
+{
+	char s[64];
+
+	if (!log_is_verbose())
+		return;
+	if (c->result < 0)
+		snprintf(s, sizeof(s), "-1 %s", strerrorname_np((int)-c->result));
+	else
+		snprintf(s, sizeof(s), "%lld", (long long)c->result);
+	call_log(c, s);
+}
+
+void call_return(struct call *c, int64_t value)
+{
+	c->done = true;
+	c->result = value;
+	c->cancel = NULL;
+	call_log_value(c);
+	c->tracer->trap->finish(c);
+}
+
+void call_continue(struct call *c)
+{
+	c->continued = true;
+	c->cancel = NULL;
+	if (*c->note)
+		call_log(c, "?");
+	c->tracer->trap->proceed(c);
+}
+
+int call_install(struct call *c, int fd, bool cloexec)
+{
+	int r = c->tracer->trap->install(c, fd, cloexec);
+
+	if (r >= 0) {
+		c->cancel = NULL;
+		c->result = r;
+		call_log_value(c);
+		call_set_state(c, CALL_NONE);
+		return 0;
+	}
+	return r;
+}
+
+void call_result(struct call *c)
+{
+	assert(call_can(c, CAN_RESULT));
+	c->tracer->trap->result(c);
+}
+
+void call_rewrite(struct call *c, unsigned arg, const void *bytes, size_t n)
+{
+	assert(call_can(c, CAN_REWRITE) && n <= sizeof(c->bytes));
+	c->changed_arg = (int)arg;
+	c->nbytes = n;
+	memcpy(c->bytes, bytes, n);
+	call_log(c, "?");
+	c->tracer->trap->rewrite(c);
+}
+
+void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data)
+{
+	c->cancel = cancel;
+	c->interruptible = interruptible;
+	c->data = data;
+}
+
+bool call_can(const struct call *c, enum trap_can ability)
+{
+	return c->tracer->trap->can & ability;
+}
+
+bool call_waits(const struct call *c)
+{
+	return c->state == CALL_HANDLED && c->tracer->trap->waits(c);
+}
+
+void call_note(struct call *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!log_is_verbose())
+		return;
+	va_start(ap, fmt);
+	vsnprintf(c->note, sizeof(c->note), fmt, ap);
+	va_end(ap);
+}
+
+int call_dup(const struct call *c, uint64_t fd)
+{
+	int pidfd = task_pidfd(c->tracer, c->task);
+	int dup;
+
+	if (pidfd < 0)
+		return pidfd;
+	dup = (int)syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
+	return dup < 0 ? -errno : dup;
+}
+
+void call_drop(struct call *c)
+{
+	void (*cancel)(struct call * c) = c->cancel;
+
+	c->cancel = NULL;
+	if (cancel)
+		cancel(c);
+	call_set_state(c, CALL_NONE);
+}
+
+bool call_interrupted(struct call *c)
+{
+	bool again = !c->interruptible && !(c->continued && c->def->blocks);
+
+	switch (c->state) {
+	case CALL_HANDLED:
+	case CALL_REJOIN:
+		break;
+	case CALL_ANSWERED:
+		if (c->continued) {
+			call_set_state(c, CALL_NONE);
+			return again;
+		}
+		break; /* the answer was given and is lost */
+	default:
+		return again;
+	}
+	if (again)
+		call_set_state(c, CALL_REJOIN);
+	else
+		call_drop(c);
+	return again;
+}
+
+static bool is_same(const struct call *c, const struct sysdef *def, const uint64_t *arg)
+{
+	return c->def == def && memcmp(c->arg, arg, sizeof(c->arg)) == 0;
+}
+
+void call_begin(
+	struct task *t, const struct sysdef *def, const uint64_t arg[static CALL_ARGS], uint64_t id)
+{
+	struct call *c = &t->call;
+
+	/* A parked call whose thread comes again was interrupted, even if no signal was seen. */
+	if (c->state == CALL_HANDLED && is_same(c, def, arg))
+		call_interrupted(c);
+	if (c->state == CALL_REJOIN && is_same(c, def, arg)) {
+		c->id = id;
+		call_set_state(c, CALL_HANDLED);
+		if (c->done)
+			c->tracer->trap->finish(c);
+		return;
+	}
+	call_drop(c);
+	*c = (struct call){
+		.tracer = t->tracer,
+		.task = t,
+		.def = def,
+		.id = id,
+		.changed_arg = -1,
+		.started_ns = log_is_verbose() ? now_ns() : 0,
+	};
+	memcpy(c->arg, arg, sizeof(c->arg));
+	call_set_state(c, CALL_HANDLED);
+	def->enter(c);
+}

@@ -1,0 +1,134 @@
+/* A call is one intercepted system call of one thread, from its stop to its restart. The verbs
+ * below end it, or put it off; they are all that a handler knows of the mechanism.
+ *
+ * A handler (sysdef.h) gets a call in state CALL_HANDLED and either uses one verb or parks the
+ * call. */
+#ifndef TRACER_TRAP_H
+#define TRACER_TRAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct call;
+struct sysdef;
+struct task;
+struct tracer;
+
+#define CALL_ARGS 6
+
+enum call_state {
+	CALL_NONE,     /* the thread is between intercepted calls */
+	CALL_HANDLED,  /* with its handler, or parked by it: every verb is legal */
+	CALL_ANSWERED, /* the answer is given; a signal may yet have come first, and then it is lost
+			*/
+	CALL_REJOIN,   /* a signal took the thread: the same call starts again and is joined to this
+			  one */
+	CALL_STOPPING, /* to be rewritten: the thread is being brought to a stop */
+	CALL_ENTERING, /* rewritten, on its way into the kernel again */
+	CALL_RUNNING,  /* in the kernel; its exit will be seen */
+	CALL_STATE_MAX,
+};
+
+struct call {
+	struct tracer *tracer;
+	struct task *task;
+	const struct sysdef *def;
+	uint64_t arg[CALL_ARGS];
+	enum call_state state;
+	uint64_t id; /* of the notification that awaits the answer */
+
+	bool done; /* the handler has decided: result is the answer, also if it must be given twice
+		    */
+	bool continued;
+	int64_t result;
+
+	/* A parked call: what undoes the wait when the thread goes away, and whether a signal may
+	 * end it, as it would end the kernel's own call. The handler's own data. */
+	void (*cancel)(struct call *c);
+	bool interruptible;
+	void *data;
+
+	int changed_arg; /* of a rewritten call: which one points at scratch memory */
+	uint64_t scratch;
+	uint8_t bytes[128]; /* what goes there */
+	size_t nbytes;
+
+	uint64_t started_ns; /* with -v */
+	char note[96];       /* with -v: what was decided and why */
+};
+
+/* What a mechanism can do beyond return and continue. */
+enum trap_can {
+	CAN_INSTALL = 1 << 0, /* put a descriptor into the guest */
+	CAN_RESULT = 1 << 1,  /* show the handler the result of a call that ran */
+	CAN_REWRITE = 1 << 2, /* run the call with another argument */
+};
+
+struct trap_ops {
+	const char *name;
+	unsigned can;
+	void (*finish)(struct call *c);  /* result is set */
+	void (*proceed)(struct call *c); /* run the call as it is */
+	void (*result)(struct call *c);  /* run it, then def->exit */
+	void (*rewrite)(struct call *c); /* run it with changed_arg pointing at bytes */
+	int (*install)(struct call *c, int fd, bool cloexec);
+	bool (*waits)(const struct call *c); /* the thread still waits for the answer */
+};
+
+/* --- verbs --- */
+
+/* call_return() - the call is done: value is its result, -errno its failure. */
+void call_return(struct call *c, int64_t value);
+
+/* call_continue() - the kernel does the call as the guest made it. */
+void call_continue(struct call *c);
+
+/* call_install() - the result is fd, put into the guest (and still the caller's). 0; -ENOENT: the
+ * thread has gone away, the call is dropped; another -errno (-EMFILE, …): the call still waits. */
+int call_install(struct call *c, int fd, bool cloexec);
+
+/* call_result() - the kernel does the call, and def->exit sees the result. Needs CAN_RESULT. */
+void call_result(struct call *c);
+
+/* call_rewrite() - the kernel does the call with argument arg pointing at a copy of n <= 128 bytes;
+ * the guest finds its registers and its memory as they were. Needs CAN_REWRITE. */
+void call_rewrite(struct call *c, unsigned arg, const void *bytes, size_t n);
+
+/* call_park() - the answer comes later. When the thread goes away before, cancel() is called, and
+ * undoes what waits. interruptible: a signal ends the wait, and the kernel decides between EINTR
+ * and a new start; otherwise the call is joined again and the wait goes on. */
+void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data);
+
+/* call_can() - whether the mechanism has that ability. */
+bool call_can(const struct call *c, enum trap_can ability);
+
+/* call_waits() - false: the thread was interrupted or killed, an answer would be lost. */
+bool call_waits(const struct call *c);
+
+/* call_note() - with -v: what was decided, for the call's line. */
+void call_note(struct call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* call_dup() - a descriptor of the guest, duplicated into the supervisor: >= 0 and owned by the
+ * caller, or -errno (-EBADF: the guest has no such descriptor). */
+int call_dup(const struct call *c, uint64_t fd);
+
+/* --- for the mechanisms --- */
+
+/* call_begin() - a thread has made this call: hand it to its handler, or join it to the one that a
+ * signal interrupted. */
+void call_begin(struct task *t, const struct sysdef *def, const uint64_t arg[static CALL_ARGS],
+	uint64_t id);
+
+/* call_set_state() - the only place where a state changes. */
+void call_set_state(struct call *c, enum call_state state);
+
+/* call_interrupted() - the thread was found outside of the call though it has no answer, or has
+ * lost it. True when the same call must start again, whatever the signal's handler asked for. */
+bool call_interrupted(struct call *c);
+
+/* call_drop() - the call is over without an answer: undo what it parked. Idempotent. */
+void call_drop(struct call *c);
+
+#endif
