@@ -43,7 +43,7 @@ void job_guest_signal(struct tracer *tr, pid_t tid, int sig)
 
 	if (tid != tr->guest || sig >= NSIG || ptrace(PTRACE_GETSIGINFO, tid, 0, &si) < 0)
 		return;
-	given[sig].sender = si.si_code == SI_USER ? si.si_pid : 0;
+	given[sig].sender = si.si_code <= SI_USER ? si.si_pid : 0; /* not the kernel */
 	given[sig].at_ns = now_ns();
 }
 
@@ -87,6 +87,24 @@ static void pass_on(const struct tracer *tr, const struct signalfd_siginfo *si)
 		kill(tr->guest, sig);
 }
 
+/* A process that continues us once something has happened to the guest, which is when a SIGCHLD
+ * waits for us. It looks often enough for a person. */
+static pid_t start_waker(void)
+{
+	struct timespec often = { .tv_nsec = 20000000 };
+	pid_t us = getpid(), pid = fork();
+
+	if (pid)
+		return pid;
+	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close_range(0, ~0U, 0);
+	while (getppid() == us && !is_pending(us, SIGCHLD))
+		nanosleep(&often, NULL);
+	kill(us, SIGCONT);
+	_exit(0);
+}
+
 static void stop_like(int sig)
 {
 	sigset_t one;
@@ -111,9 +129,19 @@ static void stop_if_wanted(struct tracer *tr)
 
 void job_guest_stopped(struct tracer *tr, pid_t tid, int sig)
 {
-	(void)sig;
-	if (tid == tr->guest)
+	pid_t waker;
+
+	if (tid != tr->guest)
+		return;
+	if (tr->stop_signal || given[sig].sender != tr->guest) {
 		stop_if_wanted(tr);
+		return;
+	}
+	given[sig].sender = 0;
+	waker = start_waker();
+	stop_like(sig);
+	if (waker > 0)
+		kill(waker, SIGKILL);
 }
 
 static void reap(struct tracer *tr)

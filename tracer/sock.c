@@ -217,22 +217,21 @@ static uint64_t diag_cookie(const struct inet_diag_msg *m)
 	return m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
 }
 
+/* The cookies of all sockets that listen, and of those that are only bound. */
 struct seen {
 	uint64_t *cookies;
 	size_t n, cap;
 	bool full;
 };
 
-static void note_listener(const struct inet_diag_msg *m, void *data)
+static void note_socket(const struct inet_diag_msg *m, void *data)
 {
 	struct seen *seen = data;
+	size_t cap = seen->cap ? seen->cap * 2 : 64;
+	uint64_t *more;
 
-	if (m->idiag_state != TCP_LISTEN)
-		return;
 	if (seen->n == seen->cap) {
-		size_t cap = seen->cap ? seen->cap * 2 : 64;
-		uint64_t *more = realloc(seen->cookies, cap * sizeof(*more));
-
+		more = realloc(seen->cookies, cap * sizeof(*more));
 		if (!more) {
 			seen->full = true;
 			return;
@@ -240,33 +239,57 @@ static void note_listener(const struct inet_diag_msg *m, void *data)
 		seen->cookies = more;
 		seen->cap = cap;
 	}
-	seen->cookies[seen->n++] = diag_cookie(m);
+	/* The lowest bit of nothing else: a cookie is a counter. */
+	seen->cookies[seen->n++] = diag_cookie(m) << 1 | (m->idiag_state == TCP_LISTEN);
 }
 
-static bool was_seen(const struct seen *seen, uint64_t cookie)
+static bool was_seen(const struct seen *seen, uint64_t cookie, bool listening)
 {
 	for (size_t i = 0; i < seen->n; i++) {
-		if (seen->cookies[i] == cookie)
+		if (seen->cookies[i] == (cookie << 1 | listening))
 			return true;
 	}
 	return false;
+}
+
+static int see_all(struct sock_table *t, struct seen *seen)
+{
+	int r = diag_dump(t, AF_INET, note_socket, seen);
+
+	if (r == 0)
+		r = diag_dump(t, AF_INET6, note_socket, seen);
+	return seen->full ? -ENOMEM : r;
 }
 
 static void check_listeners(struct sock_table *t)
 {
 	struct seen seen = { 0 };
 
-	if (list_empty(&t->listening))
-		return;
-	if (diag_dump(t, AF_INET, note_listener, &seen) == 0 &&
-		diag_dump(t, AF_INET6, note_listener, &seen) == 0 && !seen.full) {
+	if (!list_empty(&t->listening) && see_all(t, &seen) == 0) {
 		list_for_each_safe (pos, &t->listening) {
 			struct sock *s = list_entry(pos, struct sock, link);
 
-			if (was_seen(&seen, s->cookie))
+			if (was_seen(&seen, s->cookie, true))
 				continue;
 			incoming_unlisten(&t->tracer->incoming, s);
 			sock_set_state(t, s, SOCK_BOUND);
+		}
+	}
+	free(seen.cookies);
+}
+
+/* Forget sockets that are only bound and exist no more. Before Linux 6.8 the kernel does not tell
+ * of such sockets: then none is believed to exist. */
+static void sweep_bound(struct sock_table *t)
+{
+	struct seen seen = { 0 };
+
+	if (see_all(t, &seen) == 0) {
+		list_for_each_safe (pos, &t->bound) {
+			struct sock *s = list_entry(pos, struct sock, link);
+
+			if (s->state == SOCK_BOUND && !was_seen(&seen, s->cookie, false))
+				sock_free(t, s);
 		}
 	}
 	free(seen.cookies);
@@ -290,28 +313,6 @@ void sock_check_soon(struct sock_table *t)
 {
 	if (!list_empty(&t->listening))
 		loop_defer(&t->tracer->loop, &t->check_now);
-}
-
-struct wanted {
-	uint64_t cookie;
-	bool found;
-};
-
-static void match_cookie(const struct inet_diag_msg *m, void *data)
-{
-	struct wanted *w = data;
-
-	w->found |= diag_cookie(m) == w->cookie;
-}
-
-/* A socket that we know still exists, bound or listening. Where the kernel cannot say: yes. */
-static bool sock_exists(struct sock_table *t, const struct sock *s)
-{
-	struct wanted w = { .cookie = s->cookie };
-
-	if (diag_dump(t, s->real.sa.sa_family, match_cookie, &w) < 0)
-		return true;
-	return w.found;
 }
 
 /* --- binding --- */
@@ -350,16 +351,25 @@ static bool asks_same_port(const struct sock *s, const struct addr *asked)
 	return !s->any_port && addr_port(&s->asked) == addr_port(asked);
 }
 
-/* A socket of the guest that has the asked port, or was given another in its place. */
-static struct sock *holder(struct sock_table *t, const struct addr *asked)
+static struct sock *asker(const struct sock_table *t, const struct addr *asked)
 {
 	htab_for_each (n, &t->by_cookie) {
 		struct sock *s = container_of(n, struct sock, node);
 
-		if (asks_same_port(s, asked) && sock_exists(t, s))
+		if (asks_same_port(s, asked))
 			return s;
 	}
 	return NULL;
+}
+
+/* A socket of the guest that has the asked port, or was given another in its place. */
+static struct sock *holder(struct sock_table *t, const struct addr *asked)
+{
+	if (!asker(t, asked))
+		return NULL;
+	check_listeners(t);
+	sweep_bound(t);
+	return asker(t, asked);
 }
 
 static void say_moved(const struct addr *asked, const struct addr *real, int why)
