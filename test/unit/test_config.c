@@ -1,0 +1,113 @@
+/* The options: every way to say a thing, and what is said to somebody who says it wrong. */
+#include "unit.h"
+
+#include "../../tracer/config.c"
+
+struct option_case {
+	const char *args[8]; /* after the program's name */
+	enum config_result result;
+	const char *says; /* a part of the error */
+	struct config want;
+};
+
+#define RUNS(...)   .result = CONFIG_RUN, .want = { __VA_ARGS__ }
+#define FAILS(text) .result = CONFIG_ERROR, .says = (text)
+
+static const struct option_case cases[] = {
+	{ { "-t", "pid:1", "prog" }, RUNS(.target = "pid:1", .incoming = INCOMING_MIRROR) },
+	{ { "-tpid:1", "prog" }, RUNS(.target = "pid:1", .incoming = INCOMING_MIRROR) },
+	{ { "--target", "pid:1", "prog" }, RUNS(.target = "pid:1", .incoming = INCOMING_MIRROR) },
+	{ { "--target=pid:1", "prog" }, RUNS(.target = "pid:1", .incoming = INCOMING_MIRROR) },
+	{ { "--steal", "-t", "pid:1", "prog", "--steal" },
+		RUNS(.target = "pid:1", .incoming = INCOMING_STEAL) },
+	{ { "-t", "pid:1", "--incoming", "off", "--", "-prog" },
+		RUNS(.target = "pid:1", .incoming = INCOMING_OFF) },
+	{ { "--agent", "unix:/a", "--engine=ptrace", "-v", "prog" },
+		RUNS(.agent = "unix:/a", .incoming = INCOMING_MIRROR, .engine = ENGINE_PTRACE,
+			.verbose = true) },
+	{ { "prog" }, FAILS("name a target") },
+	{ { "-t", "pid:1" }, FAILS("name a program") },
+	{ { "-t" }, FAILS("--target needs a value") },
+	{ { "--target=", "prog" }, FAILS("--target needs a value") },
+	{ { "-t", "pid:1", "--agent", "unix:/a", "prog" }, FAILS("has its target already") },
+	{ { "--targe", "pid:1", "prog" }, FAILS("there is no option --targe") },
+	{ { "-x", "prog" }, FAILS("there is no option -x") },
+	{ { "-vx", "prog" }, FAILS("there is no option -vx") },
+	{ { "--verbose=1", "prog" }, FAILS("takes no value") },
+	{ { "--incoming", "both", "prog" }, FAILS("one of off, mirror, steal") },
+	{ { "--engine", "", "prog" }, FAILS("one of auto, ptrace") },
+};
+
+static void same(const char *a, const char *b)
+{
+	assert_int_equal(!a, !b);
+	if (a)
+		assert_string_equal(a, b);
+}
+
+static void options_as_documented(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct option_case *t = &cases[i];
+		char *argv[10] = { "mirrord-trace" };
+		struct config c;
+		struct err e = { "" };
+		int argc = 1;
+
+		for (; t->args[argc - 1]; argc++)
+			argv[argc] = (char *)t->args[argc - 1];
+		assert_int_equal(config_parse(&c, argc, argv, &e), t->result);
+		if (t->says && !strstr(e.text, t->says))
+			fail_msg("case %zu: '%s' does not say '%s'", i, e.text, t->says);
+		if (t->result != CONFIG_RUN)
+			continue;
+		same(c.target, t->want.target);
+		same(c.agent, t->want.agent);
+		assert_int_equal(c.incoming, t->want.incoming);
+		assert_int_equal(c.engine, t->want.engine);
+		assert_int_equal(c.verbose, t->want.verbose);
+		assert_non_null(strstr(c.argv[0], "prog"));
+	}
+}
+
+static void the_program_keeps_its_arguments(void **state)
+{
+	char *argv[] = { "mirrord-trace", "-t", "pid:1", "prog", "-t", "--help", NULL };
+	struct config c;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(config_parse(&c, 6, argv, &e), CONFIG_RUN);
+	assert_ptr_equal(c.argv, argv + 3);
+}
+
+static void the_environment_is_weaker_than_arguments(void **state)
+{
+	char *argv[] = { "mirrord-trace", "-t", "pid:2", "prog", NULL };
+	struct config c;
+	struct err e;
+
+	(void)state;
+	setenv("MIRRORD_TRACE_TARGET", "pid:1", 1);
+	setenv("MIRRORD_TRACE_INCOMING", "steal", 1);
+	assert_int_equal(config_parse(&c, 4, argv, &e), CONFIG_RUN);
+	assert_string_equal(c.target, "pid:2");
+	assert_int_equal(c.incoming, INCOMING_STEAL);
+	setenv("MIRRORD_TRACE_INCOMING", "x", 1);
+	assert_int_equal(config_parse(&c, 4, argv, &e), CONFIG_ERROR);
+	assert_non_null(strstr(e.text, "MIRRORD_TRACE_INCOMING"));
+	unsetenv("MIRRORD_TRACE_TARGET");
+	unsetenv("MIRRORD_TRACE_INCOMING");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_as_documented),
+		cmocka_unit_test(the_program_keeps_its_arguments),
+		cmocka_unit_test(the_environment_is_weaker_than_arguments),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
