@@ -166,7 +166,9 @@ void mux_flush(struct mux *mux, unsigned ms)
 		struct pollfd p = { .fd = mux->watch.fd, .events = POLLOUT };
 		uint64_t now = now_ns();
 
-		if (now >= end || poll(&p, 1, (int)((end - now) / 1000000u)) < 0)
+		if (now >= end)
+			break;
+		if (poll(&p, 1, (int)((end - now) / 1000000u)) < 0 && errno != EINTR)
 			break;
 	}
 	if (!mux->lost)

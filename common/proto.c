@@ -40,16 +40,24 @@ static void write_uint(struct writer *w, size_t width, uint64_t v)
 	w->len += width;
 }
 
+/* What a text may not hold, since it may reach a terminal. */
+static bool is_control(uint8_t c)
+{
+	return c < 0x20 || c == 0x7f;
+}
+
+/* A text may quote what others said, a file name or a tool's message: it must not cost the link. */
 static void write_text(struct writer *w, struct span s, size_t max)
 {
+	const uint8_t *p = s.data;
+
 	if (s.len > max) {
 		w->bad = true;
 		return;
 	}
 	write_uint(w, 2, s.len);
-	if (s.len)
-		memcpy(w->data + w->len, s.data, s.len);
-	w->len += s.len;
+	for (uint32_t i = 0; i < s.len; i++)
+		write_uint(w, 1, is_control(p[i]) ? '?' : p[i]);
 }
 
 static void write_addr(struct writer *w, const struct addr *a)
@@ -130,7 +138,7 @@ static struct span read_text(struct reader *r, size_t max)
 	r->bad |= n > max;
 	p = read_bytes(r, n);
 	for (size_t i = 0; p && i < n; i++)
-		r->bad |= p[i] < 0x20 || p[i] == 0x7f; /* it may reach a terminal */
+		r->bad |= is_control(p[i]);
 	return (struct span){ p, p ? (uint32_t)n : 0 };
 }
 

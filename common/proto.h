@@ -87,8 +87,8 @@ struct msg {
 /* span_of() - a C string as a span. */
 struct span span_of(const char *s);
 
-/* proto_encode() - append the message as one frame. 0; -ENOBUFS when b is full; -EMSGSIZE when a
- * text or the bytes are longer than the table allows. */
+/* proto_encode() - append the message as one frame, control characters in a text as '?'. 0;
+ * -ENOBUFS when b is full; -EMSGSIZE when a text or the bytes are longer than the table allows. */
 int proto_encode(struct buf *b, const struct msg *m);
 
 /* proto_decode() - the first frame of n bytes that came from the other side.

@@ -1,0 +1,201 @@
+#include "packet.h"
+
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "util.h"
+
+/* --- parsing --- */
+
+/* The IP header: fills the addresses; the segment's place and length, or NULL.
+ *
+ * A GSO packet beyond 64 KiB has tot_len 0 (Linux 6.3, "BIG TCP"): its length is the frame's. */
+static const uint8_t *parse_v4(
+	struct packet *k, const uint8_t *p, size_t captured, size_t wire, size_t *len)
+{
+	struct ip ip;
+	size_t header, total;
+
+	if (captured < sizeof(ip))
+		return NULL;
+	memcpy(&ip, p, sizeof(ip));
+	header = ip.ip_hl * 4u;
+	total = ip.ip_len ? ntohs(ip.ip_len) : wire;
+	if (header < sizeof(ip) || total < header || total > captured)
+		return NULL;
+	if (ip.ip_p != IPPROTO_TCP || ntohs(ip.ip_off) & (IP_OFFMASK | IP_MF))
+		return NULL;
+	k->src = addr_v4(ntohl(ip.ip_src.s_addr), 0);
+	k->dst = addr_v4(ntohl(ip.ip_dst.s_addr), 0);
+	*len = total - header;
+	return p + header;
+}
+
+static const uint8_t *parse_v6(
+	struct packet *k, const uint8_t *p, size_t captured, size_t wire, size_t *len)
+{
+	struct ip6_hdr ip;
+	size_t total;
+
+	if (captured < sizeof(ip))
+		return NULL;
+	memcpy(&ip, p, sizeof(ip));
+	total = ip.ip6_plen ? sizeof(ip) + ntohs(ip.ip6_plen) : wire;
+	if (total < sizeof(ip) || total > captured || ip.ip6_nxt != IPPROTO_TCP)
+		return NULL;
+	k->src = addr_v6(&ip.ip6_src, 0);
+	k->dst = addr_v6(&ip.ip6_dst, 0);
+	*len = total - sizeof(ip);
+	return p + sizeof(ip);
+}
+
+int packet_parse(struct packet *k, const uint8_t *p, size_t captured, size_t wire)
+{
+	const uint8_t *segment = NULL;
+	struct packet out = { 0 };
+	struct tcphdr tcp;
+	size_t len = 0, header;
+
+	if (captured && p[0] >> 4 == 4)
+		segment = parse_v4(&out, p, captured, wire, &len);
+	else if (captured && p[0] >> 4 == 6)
+		segment = parse_v6(&out, p, captured, wire, &len);
+	if (!segment || len < sizeof(tcp))
+		return -EINVAL;
+	memcpy(&tcp, segment, sizeof(tcp));
+	header = tcp.th_off * 4u;
+	if (header < sizeof(tcp) || header > len)
+		return -EINVAL;
+	addr_set_port(&out.src, ntohs(tcp.th_sport));
+	addr_set_port(&out.dst, ntohs(tcp.th_dport));
+	out.seq = ntohl(tcp.th_seq);
+	out.flags = tcp.th_flags;
+	out.header = header;
+	out.data = segment + header;
+	out.len = len - header;
+	*k = out;
+	return 0;
+}
+
+/* --- checksum (RFC 1071) --- */
+
+static uint64_t sum_bytes(uint64_t sum, const uint8_t *p, size_t n)
+{
+	uint32_t word;
+
+	for (; n >= sizeof(word); p += sizeof(word), n -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		sum += word;
+	}
+	if (n) {
+		word = 0;
+		memcpy(&word, p, n);
+		sum += word;
+	}
+	return sum;
+}
+
+static uint64_t sum_ip(uint64_t sum, const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET6)
+		return sum_bytes(sum, a->in6.sin6_addr.s6_addr, sizeof(a->in6.sin6_addr));
+	return sum_bytes(sum, (const uint8_t *)&a->in.sin_addr, sizeof(a->in.sin_addr));
+}
+
+bool packet_sum_ok(const struct packet *k)
+{
+	uint64_t sum = sum_ip(sum_ip(0, &k->src), &k->dst);
+
+	sum += htonl((uint32_t)(k->header + k->len)) + (uint64_t)htonl(IPPROTO_TCP);
+	sum = sum_bytes(sum, k->data - k->header, k->header + k->len);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum == 0xffff;
+}
+
+/* --- filter --- */
+
+/* In a program under construction: where the next instruction goes. */
+struct program {
+	struct sock_filter *f;
+	size_t n;
+};
+
+static void emit(struct program *g, uint16_t code, uint8_t jt, uint8_t jf, uint32_t k)
+{
+	g->f[g->n++] = (struct sock_filter){ code, jt, jf, k };
+}
+
+static void load_ancillary(struct program *g, uint32_t what)
+{
+	emit(g, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)SKF_AD_OFF + what);
+}
+
+/* Drop unless the accumulator is equal to k. */
+static void require(struct program *g, uint32_t k)
+{
+	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, k);
+	emit(g, BPF_RET | BPF_K, 0, 0, 0);
+}
+
+/* X holds where the TCP header is. The server's port is the destination of what arrives, and the
+ * source of the resets that leave. On lo each packet is seen leaving and arriving, so nothing but a
+ * reset may be taken on its way out; frames for other hosts (promiscuous mode) never arrive. */
+static void emit_tcp(struct program *g, const uint16_t *ports, size_t nports)
+{
+	load_ancillary(g, SKF_AD_PKTTYPE);
+	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 4, PACKET_OUTGOING); /* else: arrives? */
+	emit(g, BPF_LD | BPF_B | BPF_IND, 0, 0, offsetof(struct tcphdr, th_flags));
+	emit(g, BPF_JMP | BPF_JSET | BPF_K, 0, 5, TH_RST); /* else: drop */
+	emit(g, BPF_LD | BPF_H | BPF_IND, 0, 0, offsetof(struct tcphdr, th_sport));
+	emit(g, BPF_JMP | BPF_JA, 0, 0, 4);                    /* to the ports */
+	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 2, PACKET_HOST); /* arrives? else: drop */
+	emit(g, BPF_LD | BPF_H | BPF_IND, 0, 0, offsetof(struct tcphdr, th_dport));
+	emit(g, BPF_JMP | BPF_JA, 0, 0, 1);
+	emit(g, BPF_RET | BPF_K, 0, 0, 0); /* drop */
+	for (size_t i = 0; i < nports; i++) {
+		emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, ports[i]);
+		emit(g, BPF_RET | BPF_K, 0, 0, UINT32_MAX);
+	}
+	emit(g, BPF_RET | BPF_K, 0, 0, 0);
+}
+
+static void emit_v4(struct program *g, const struct packet_ports *ports)
+{
+	emit(g, BPF_LD | BPF_B | BPF_ABS, 0, 0, offsetof(struct ip, ip_p));
+	require(g, IPPROTO_TCP);
+	emit(g, BPF_LD | BPF_H | BPF_ABS, 0, 0, offsetof(struct ip, ip_off));
+	emit(g, BPF_JMP | BPF_JSET | BPF_K, 0, 1, IP_OFFMASK);
+	emit(g, BPF_RET | BPF_K, 0, 0, 0);
+	emit(g, BPF_LDX | BPF_B | BPF_MSH, 0, 0, 0);
+	emit_tcp(g, ports->v4, ports->nv4);
+}
+
+static void emit_v6(struct program *g, const struct packet_ports *ports)
+{
+	emit(g, BPF_LD | BPF_B | BPF_ABS, 0, 0, offsetof(struct ip6_hdr, ip6_nxt));
+	require(g, IPPROTO_TCP);
+	emit(g, BPF_LDX | BPF_W | BPF_IMM, 0, 0, sizeof(struct ip6_hdr));
+	emit_tcp(g, ports->v6, ports->nv6);
+}
+
+size_t packet_filter(struct sock_filter *f, const struct packet_ports *ports)
+{
+	struct program g = { .f = f };
+	size_t skip;
+
+	load_ancillary(&g, SKF_AD_PROTOCOL);
+	emit(&g, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, ETH_P_IP);
+	skip = g.n;
+	emit(&g, BPF_JMP | BPF_JA, 0, 0, 0);
+	emit_v4(&g, ports);
+	f[skip].k = (uint32_t)(g.n - skip - 1); /* conditional jumps reach only 255 on */
+	require(&g, ETH_P_IPV6);
+	emit_v6(&g, ports);
+	return g.n;
+}

@@ -1,0 +1,38 @@
+/* TCP segments in captured packets: what the kernel is asked to capture, and what is in it. Both
+ * see a packet from its network header on. Pure. */
+#ifndef AGENT_PACKET_H
+#define AGENT_PACKET_H
+
+#include <linux/filter.h>
+
+#include "addr.h"
+
+struct packet {
+	struct addr src, dst;
+	uint32_t seq;
+	uint8_t flags; /* TH_SYN, … of <netinet/tcp.h> */
+	size_t header; /* bytes of TCP header right before data */
+	const uint8_t *data;
+	size_t len;
+};
+
+/* packet_parse() - the TCP segment in an IPv4 or IPv6 packet of which `captured` bytes are at p and
+ * which had `wire` bytes in all. 0, or -EINVAL when it is not one, or not all of it is there. */
+int packet_parse(struct packet *k, const uint8_t *p, size_t captured, size_t wire);
+
+/* packet_sum_ok() - the TCP checksum is right. For a packet that packet_parse() took. */
+bool packet_sum_ok(const struct packet *k);
+
+/* The server's ports that are captured, of each family. */
+#define PACKET_PORTS_MAX 1024
+
+struct packet_ports {
+	uint16_t v4[PACKET_PORTS_MAX], v6[PACKET_PORTS_MAX];
+	size_t nv4, nv6;
+};
+
+/* packet_filter() - the program that passes, whole, what clients send to the ports, and what resets
+ * the server sends from them. Fills f, which has room for BPF_MAXINSNS; how many there are. */
+size_t packet_filter(struct sock_filter *f, const struct packet_ports *ports);
+
+#endif

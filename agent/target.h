@@ -1,0 +1,24 @@
+/* Whose network namespace the agent works in: found by name, entered once. */
+#ifndef AGENT_TARGET_H
+#define AGENT_TARGET_H
+
+#include <stdint.h>
+
+#include "log.h"
+
+struct target {
+	int netns; /* -1 once it has been entered */
+	uint64_t netns_dev, netns_ino;
+	char boot_id[64];
+	char about[256]; /* for people: "pid 123 (nginx)", printable */
+};
+
+/* target_find() - find what spec names ("pid:N", "container:ID", "netns:PATH") and hold on to its
+ * network namespace. 0, or -errno with a sentence in e. */
+int target_find(struct target *t, const char *spec, struct err *e);
+
+/* target_enter() - move the process, which must have one thread, into the namespace, and learn the
+ * namespace's identity. 0, or -errno with a sentence in e. */
+int target_enter(struct target *t, struct err *e);
+
+#endif

@@ -1,0 +1,847 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "mux.h"
+#include "unit.h"
+
+#define CHUNK 100000u
+
+/* --- two ends in one loop --- */
+
+struct end {
+	struct mux mux;
+	unsigned messages, lost;
+	int error;
+	enum msg_type last;
+	bool done_in_message, done_in_lost;
+};
+
+/* A channel that keeps what comes, or only counts it. */
+struct flow {
+	struct channel ch;
+	uint64_t got, left; /* bytes received, and still to be sent */
+	uint64_t sum, seed; /* of what was received; of what is sent */
+	bool consume, pumping;
+	bool reset_on_data;
+	unsigned eofs, resets, writable;
+	int error;
+};
+
+static struct loop loop;
+static struct end client, agent;
+
+static void end_message(struct mux *mux, const struct msg *m)
+{
+	struct end *e = container_of(mux, struct end, mux);
+
+	e->messages++;
+	e->last = m->type;
+	if (e->done_in_message)
+		mux_done(mux);
+}
+
+static void end_lost(struct mux *mux, int error, const char *why)
+{
+	struct end *e = container_of(mux, struct end, mux);
+
+	assert_non_null(why);
+	e->lost++;
+	e->error = error;
+	if (e->done_in_lost)
+		mux_done(mux);
+}
+
+static const struct mux_ops end_ops = { .message = end_message, .lost = end_lost };
+
+static void flow_pump(struct flow *f)
+{
+	uint8_t bytes[CHUNK];
+	size_t n;
+
+	do {
+		for (n = 0; n < MIN(f->left, (uint64_t)sizeof(bytes)); n++)
+			bytes[n] = (uint8_t)(f->seed + n);
+		n = channel_send(&f->ch, bytes, n);
+		f->left -= n;
+		f->seed += n;
+	} while (n);
+	if (!f->left && channel_room(&f->ch))
+		channel_eof(&f->ch);
+}
+
+static void flow_data(struct channel *c, const uint8_t *p, size_t n)
+{
+	struct flow *f = container_of(c, struct flow, ch);
+
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(p[i], (uint8_t)(f->got + i));
+	f->got += n;
+	if (f->reset_on_data)
+		channel_reset(c, ECONNABORTED);
+	else if (f->consume)
+		channel_consumed(c, n);
+}
+
+static void flow_eof(struct channel *c)
+{
+	container_of(c, struct flow, ch)->eofs++;
+}
+
+static void flow_reset(struct channel *c, int error)
+{
+	struct flow *f = container_of(c, struct flow, ch);
+
+	assert_null(c->mux);
+	f->resets++;
+	f->error = error;
+}
+
+static void flow_writable(struct channel *c)
+{
+	struct flow *f = container_of(c, struct flow, ch);
+
+	f->writable++;
+	if (f->pumping)
+		flow_pump(f);
+}
+
+static const struct channel_ops flow_ops = {
+	.data = flow_data,
+	.eof = flow_eof,
+	.reset = flow_reset,
+	.writable = flow_writable,
+};
+
+static void flow_open(struct flow *f, struct end *e, uint32_t id)
+{
+	*f = (struct flow){ 0 };
+	assert_int_equal(channel_open(&f->ch, &e->mux, id, &flow_ops), 0);
+}
+
+static void flow_start(struct flow *f, uint64_t bytes)
+{
+	f->left = bytes;
+	f->pumping = true;
+	flow_pump(f);
+}
+
+static int set_up(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	client = agent = (struct end){ 0 };
+	if (loop_init(&loop) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -1;
+	if (mux_init(&client.mux, &loop, fds[0], PROTO_CLIENT, &end_ops) < 0)
+		return -1;
+	return mux_init(&agent.mux, &loop, fds[1], PROTO_AGENT, &end_ops);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	mux_done(&client.mux);
+	mux_done(&agent.mux);
+	loop_done(&loop);
+	return 0;
+}
+
+/* --- a peer made by hand: the agent's side is a plain socket --- */
+
+static int raw;
+
+static int set_up_raw(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	client = (struct end){ 0 };
+	if (loop_init(&loop) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -1;
+	raw = fds[1];
+	return mux_init(&client.mux, &loop, fds[0], PROTO_CLIENT, &end_ops);
+}
+
+static int tear_down_raw(void **state)
+{
+	(void)state;
+	mux_done(&client.mux);
+	close_fd(&raw);
+	loop_done(&loop);
+	return 0;
+}
+
+static void raw_bytes(const void *p, size_t n)
+{
+	assert_int_equal(send(raw, p, n, MSG_NOSIGNAL), n);
+}
+
+static void raw_send(struct msg m)
+{
+	struct buf b;
+
+	buf_init(&b, PROTO_FRAME_MAX);
+	assert_int_equal(proto_encode(&b, &m), 0);
+	raw_bytes(buf_head(&b), buf_len(&b));
+	buf_done(&b);
+}
+
+/* n bytes of data that continue where a flow stands. */
+static void raw_data(uint32_t id, uint64_t from, uint32_t n)
+{
+	uint8_t bytes[PROTO_DATA_MAX];
+
+	for (uint32_t i = 0; i < n; i++)
+		bytes[i] = (uint8_t)(from + i);
+	raw_send((struct msg){ .type = MSG_data, .id = id, .data.bytes = { bytes, n } });
+	unit_run(&loop, 0);
+}
+
+/* The next frame that the client sent, which has no texts and no bytes. */
+static struct msg raw_receive(void)
+{
+	uint8_t frame[PROTO_HEADER + 64];
+	ssize_t n = recv(raw, frame, PROTO_HEADER, MSG_WAITALL);
+	struct msg m;
+	uint32_t body;
+
+	assert_int_equal(n, PROTO_HEADER);
+	body = (uint32_t)frame[2] << 8 | frame[3];
+	assert_true(body <= 64);
+	assert_int_equal(recv(raw, frame + n, body, MSG_WAITALL), body);
+	assert_int_equal(
+		proto_decode(frame, PROTO_HEADER + body, PROTO_CLIENT, &m), PROTO_HEADER + body);
+	return m;
+}
+
+static bool raw_has_something(void)
+{
+	char c;
+
+	return recv(raw, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/* --- frames --- */
+
+static void frames_arrive_however_they_are_cut(void **state)
+{
+	struct msg m = { .type = MSG_notice, .notice.text = span_of("hello") };
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1000);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(proto_encode(&b, &m), 0);
+	for (; buf_len(&b); buf_consume(&b, 1)) {
+		raw_bytes(buf_head(&b), 1);
+		unit_run(&loop, 0);
+	}
+	buf_done(&b);
+	assert_int_equal(client.messages, 3);
+	assert_int_equal(client.last, MSG_notice);
+	assert_int_equal(client.lost, 0);
+}
+
+static void what_is_not_a_frame_ends_the_link(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	raw_bytes("GET / HTTP/1.1\r\n", 16);
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, EPROTO);
+	assert_int_equal(f.resets, 1);
+	assert_int_equal(client.messages, 0);
+}
+
+static void frames_for_unknown_channels_are_dropped(void **state)
+{
+	(void)state;
+	raw_data(9, 0, 100);
+	raw_send((struct msg){ .type = MSG_credit, .id = 9, .credit.bytes = UINT32_MAX });
+	raw_send((struct msg){ .type = MSG_eof, .id = 9 });
+	raw_send((struct msg){ .type = MSG_reset, .id = 9 });
+	raw_send((struct msg){ .type = MSG_notice });
+	run_until(&loop, client.messages == 1);
+	assert_int_equal(client.last, MSG_notice);
+	assert_int_equal(client.lost, 0);
+}
+
+static void a_ping_is_answered(void **state)
+{
+	struct msg m;
+
+	(void)state;
+	raw_send((struct msg){ .type = MSG_ping, .ping.cookie = 0x1122334455667788 });
+	unit_run(&loop, 2);
+	m = raw_receive();
+	assert_int_equal(m.type, MSG_pong);
+	assert_true(m.pong.cookie == 0x1122334455667788);
+	assert_int_equal(client.messages, 0);
+}
+
+/* The peer refuses and closes, while we were about to say something. */
+static void last_words_are_heard_before_the_end(void **state)
+{
+	struct msg ping = { .type = MSG_ping };
+
+	(void)state;
+	raw_send((struct msg){ .type = MSG_notice, .notice.text = span_of("no permission") });
+	close_fd(&raw);
+	mux_send(&client.mux, &ping);
+	mux_flush(&client.mux, 0);
+	unit_run(&loop, 2);
+	assert_int_equal(client.messages, 1);
+	assert_int_equal(client.lost, 1);
+}
+
+static void last_words_are_heard_when_sending_fails_first(void **state)
+{
+	struct msg ping = { .type = MSG_ping };
+
+	(void)state;
+	raw_send((struct msg){ .type = MSG_notice, .notice.text = span_of("no permission") });
+	close_fd(&raw);
+	mux_send(&client.mux, &ping);
+	client.mux.flush.fn(&client.mux.flush);
+	unit_run(&loop, 2);
+	assert_int_equal(client.messages, 1);
+	assert_int_equal(client.lost, 1);
+}
+
+static void a_mux_may_be_done_with_inside_its_calls(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	client.done_in_message = true;
+	raw_send((struct msg){ .type = MSG_notice });
+	raw_send((struct msg){ .type = MSG_notice });
+	unit_run(&loop, 2);
+	assert_int_equal(client.messages, 1);
+	assert_int_equal(client.lost, 0);
+	assert_int_equal(f.resets, 1);
+	mux_send(&client.mux, &(struct msg){ .type = MSG_ping });
+	mux_flush(&client.mux, 10);
+	mux_fail(&client.mux, EIO, "again");
+	assert_int_equal(client.lost, 0);
+}
+
+static void mux_done_inside_lost(void **state)
+{
+	(void)state;
+	client.done_in_lost = true;
+	close_fd(&raw);
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, 0);
+	unit_run(&loop, 1);
+	assert_int_equal(client.lost, 1);
+}
+
+/* --- keep-alive: the timer is brought forward --- */
+
+static void silence_is_asked_about_then_ends_the_link(void **state)
+{
+	(void)state;
+	loop_timer(&loop, &client.mux.keepalive, 0);
+	unit_run(&loop, 2);
+	assert_int_equal(raw_receive().type, MSG_ping);
+	assert_int_equal(client.lost, 0);
+	loop_timer(&loop, &client.mux.keepalive, 0);
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, ETIMEDOUT);
+}
+
+static void any_word_keeps_the_link(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		loop_timer(&loop, &client.mux.keepalive, 0);
+		unit_run(&loop, 2);
+		assert_int_equal(raw_receive().type, MSG_ping);
+		if (i % 2)
+			raw_send((struct msg){ .type = MSG_pong });
+		else
+			raw_data(9, 0, 1);
+		unit_run(&loop, 1);
+	}
+	assert_int_equal(client.lost, 0);
+}
+
+static void two_muxes_keep_each_other_alive(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		loop_timer(&loop, &client.mux.keepalive, 0);
+		loop_timer(&loop, &agent.mux.keepalive, 0);
+		unit_run(&loop, 3);
+	}
+	assert_int_equal(client.lost + agent.lost, 0);
+	assert_int_equal(client.messages + agent.messages, 0);
+}
+
+/* --- credit --- */
+
+static void more_than_the_credit_ends_the_link(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	for (uint64_t at = 0; at < PROTO_WINDOW; at += PROTO_DATA_MAX)
+		raw_data(1, at, PROTO_DATA_MAX);
+	run_until(&loop, f.got == PROTO_WINDOW);
+	assert_int_equal(client.lost, 0);
+	raw_data(1, PROTO_WINDOW, 0);
+	unit_run(&loop, 1);
+	assert_int_equal(client.lost, 0);
+	raw_data(1, PROTO_WINDOW, 1);
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, EPROTO);
+	assert_int_equal(f.got, PROTO_WINDOW);
+	assert_int_equal(f.resets, 1);
+}
+
+static void more_credit_than_the_window_ends_the_link(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	assert_int_equal(channel_send(&f.ch, "abc", 3), 3);
+	raw_send((struct msg){ .type = MSG_credit, .id = 1, .credit.bytes = 3 });
+	unit_run(&loop, 2);
+	assert_int_equal(client.lost, 0);
+	raw_send((struct msg){ .type = MSG_credit, .id = 1, .credit.bytes = 1 });
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, EPROTO);
+	assert_int_equal(f.resets, 1);
+}
+
+static void data_after_eof_ends_the_link(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	raw_send((struct msg){ .type = MSG_eof, .id = 1 });
+	raw_send((struct msg){ .type = MSG_eof, .id = 1 });
+	unit_run(&loop, 2);
+	assert_int_equal(f.eofs, 1);
+	assert_int_equal(client.lost, 0);
+	raw_data(1, 0, 1);
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, EPROTO);
+}
+
+static void credit_is_given_for_consumed_bytes_only(void **state)
+{
+	static struct flow f;
+	struct msg m;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	for (uint64_t at = 0; at < PROTO_WINDOW / 2; at += PROTO_DATA_MAX)
+		raw_data(1, at, PROTO_DATA_MAX);
+	run_until(&loop, f.got == PROTO_WINDOW / 2);
+	assert_false(raw_has_something());
+	channel_consumed(&f.ch, PROTO_WINDOW / 4 - 1);
+	unit_run(&loop, 1);
+	assert_false(raw_has_something());
+	channel_consumed(&f.ch, 1);
+	unit_run(&loop, 1);
+	m = raw_receive();
+	assert_int_equal(m.type, MSG_credit);
+	assert_int_equal(m.id, 1);
+	assert_int_equal(m.credit.bytes, PROTO_WINDOW / 4);
+}
+
+static void no_credit_is_given_after_the_peers_eof(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	for (uint64_t at = 0; at < PROTO_WINDOW / 2; at += PROTO_DATA_MAX)
+		raw_data(1, at, PROTO_DATA_MAX);
+	raw_send((struct msg){ .type = MSG_eof, .id = 1 });
+	run_until(&loop, f.eofs);
+	channel_consumed(&f.ch, PROTO_WINDOW / 2);
+	unit_run(&loop, 1);
+	assert_false(raw_has_something());
+}
+
+static void a_sender_stops_at_its_credit(void **state)
+{
+	static struct flow from, to;
+
+	(void)state;
+	flow_open(&from, &client, 1);
+	flow_open(&to, &agent, 1);
+	flow_start(&from, 3 * PROTO_WINDOW);
+	run_until(&loop, to.got == PROTO_WINDOW);
+	unit_run(&loop, 5);
+	assert_int_equal(to.got, PROTO_WINDOW);
+	assert_int_equal(channel_room(&from.ch), 0);
+	to.consume = true;
+	channel_consumed(&to.ch, PROTO_WINDOW);
+	run_until(&loop, to.eofs);
+	assert_int_equal(to.got, 3 * PROTO_WINDOW);
+	assert_int_equal(client.lost + agent.lost, 0);
+}
+
+static void a_slow_channel_holds_up_no_other(void **state)
+{
+	static struct flow slow_from, slow_to, from, to;
+
+	(void)state;
+	flow_open(&slow_from, &client, 1);
+	flow_open(&slow_to, &agent, 1);
+	flow_open(&from, &client, 2);
+	flow_open(&to, &agent, 2);
+	to.consume = true;
+	flow_start(&slow_from, 8 * PROTO_WINDOW);
+	flow_start(&from, 8 * PROTO_WINDOW);
+	run_until(&loop, to.eofs);
+	assert_int_equal(to.got, 8 * PROTO_WINDOW);
+	assert_int_equal(slow_to.got, PROTO_WINDOW);
+}
+
+/* --- the end of a channel --- */
+
+static void each_direction_ends_by_itself(void **state)
+{
+	static struct flow a, b;
+
+	(void)state;
+	flow_open(&a, &client, 1);
+	flow_open(&b, &agent, 1);
+	channel_send(&a.ch, "\0\1\2", 3);
+	channel_eof(&a.ch);
+	channel_eof(&a.ch);
+	assert_int_equal(channel_room(&a.ch), 0);
+	run_until(&loop, b.eofs);
+	assert_int_equal(b.got, 3);
+	assert_false(channel_is_over(&a.ch));
+	assert_int_equal(channel_send(&b.ch, "\0\1", 2), 2);
+	channel_eof(&b.ch);
+	run_until(&loop, a.eofs);
+	assert_int_equal(a.got, 2);
+	assert_true(channel_is_over(&a.ch));
+	assert_true(channel_is_over(&b.ch));
+	assert_int_equal(a.eofs + b.eofs, 2);
+	assert_int_equal(a.resets + b.resets, 0);
+	channel_close(&a.ch);
+	channel_close(&a.ch);
+	channel_close(&b.ch);
+}
+
+static void a_reset_ends_both_directions(void **state)
+{
+	for (int turned = 0; turned < 2; turned++) {
+		static struct flow a, b;
+
+		(void)state;
+		flow_open(&a, turned ? &agent : &client, 1);
+		flow_open(&b, turned ? &client : &agent, 1);
+		channel_send(&a.ch, "\0\1\2", 3);
+		channel_reset(&a.ch, ETIMEDOUT);
+		assert_int_equal(a.resets, 0);
+		assert_null(a.ch.mux);
+		channel_send(&b.ch, "crossing", 8);
+		run_until(&loop, b.resets);
+		assert_int_equal(b.got, 3);
+		assert_int_equal(b.error, ETIMEDOUT);
+		assert_null(b.ch.mux);
+		unit_run(&loop, 1);
+		assert_int_equal(a.got, 0);
+		assert_int_equal(client.lost + agent.lost, 0);
+	}
+}
+
+static void a_closed_channel_can_be_used_without_harm(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	channel_reset(&f.ch, 0);
+	channel_reset(&f.ch, 0);
+	channel_eof(&f.ch);
+	channel_consumed(&f.ch, PROTO_WINDOW);
+	assert_int_equal(channel_room(&f.ch), 0);
+	assert_int_equal(channel_send(&f.ch, "x", 1), 0);
+	flow_open(&f, &client, 1);
+}
+
+static void a_channel_may_reset_itself_while_it_gets_data(void **state)
+{
+	static struct flow from, to;
+
+	(void)state;
+	flow_open(&from, &client, 1);
+	flow_open(&to, &agent, 1);
+	to.reset_on_data = true;
+	flow_start(&from, PROTO_WINDOW);
+	run_until(&loop, from.resets);
+	assert_int_equal(from.error, ECONNABORTED);
+	assert_int_equal(to.resets, 0);
+	assert_int_equal(to.got, PROTO_DATA_MAX);
+}
+
+static void an_error_that_is_no_errno_is_replaced(void **state)
+{
+	static const struct {
+		uint32_t sent;
+		int seen;
+	} cases[] = {
+		{ 0, 0 },
+		{ ECONNREFUSED, ECONNREFUSED },
+		{ 4095, 4095 },
+		{ 4096, EPROTO },
+		{ UINT32_MAX, EPROTO },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		static struct flow f;
+
+		flow_open(&f, &client, 1);
+		raw_send((struct msg){ .type = MSG_reset, .id = 1, .reset.error = cases[i].sent });
+		run_until(&loop, f.resets);
+		assert_int_equal(f.error, cases[i].seen);
+	}
+}
+
+static void a_lost_link_resets_each_channel_once(void **state)
+{
+	static struct flow flows[100];
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_SIZE(flows); i++)
+		flow_open(&flows[i], &client, i);
+	mux_done(&agent.mux);
+	assert_int_equal(agent.lost, 0);
+	run_until(&loop, client.lost);
+	unit_run(&loop, 1);
+	assert_int_equal(client.lost, 1);
+	assert_int_equal(client.error, 0);
+	for (uint32_t i = 0; i < ARRAY_SIZE(flows); i++) {
+		assert_int_equal(flows[i].resets, 1);
+		assert_int_equal(flows[i].error, ECONNRESET);
+	}
+	assert_int_equal(channel_open(&flows[0].ch, &client.mux, 1, &flow_ops), -ENOTCONN);
+}
+
+static void channels_that_cannot_be_opened(void **state)
+{
+	static struct flow flows[MUX_CHANNELS_MAX];
+	static struct flow one_more;
+
+	(void)state;
+	flow_open(&flows[0], &client, 0);
+	assert_int_equal(channel_open(&one_more.ch, &client.mux, 0, &flow_ops), -EEXIST);
+	for (uint32_t i = 1; i < MUX_CHANNELS_MAX; i++)
+		flow_open(&flows[i], &client, i);
+	assert_int_equal(channel_open(&one_more.ch, &client.mux, UINT32_MAX, &flow_ops), -EMFILE);
+	channel_close(&flows[77].ch);
+	flow_open(&one_more, &client, UINT32_MAX);
+	channel_close(&one_more.ch);
+}
+
+static void many_channels_at_once(void **state)
+{
+	static struct flow from[500], to[500];
+	uint64_t seed = 3;
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_SIZE(from); i++) {
+		bool turned = i % 2;
+
+		flow_open(&from[i], turned ? &agent : &client, i);
+		flow_open(&to[i], turned ? &client : &agent, i);
+		to[i].consume = true;
+	}
+	for (uint32_t i = 0; i < ARRAY_SIZE(from); i++)
+		flow_start(&from[i], from[i].sum = unit_random(&seed) % 200000);
+	for (uint32_t i = 0; i < ARRAY_SIZE(from); i++) {
+		run_until(&loop, to[i].eofs);
+		assert_int_equal(to[i].got, from[i].sum);
+		channel_close(&from[i].ch);
+		channel_close(&to[i].ch);
+	}
+	assert_int_equal(client.mux.channels.count + agent.mux.channels.count, 0);
+	assert_null(client.mux.out.data);
+	assert_null(client.mux.in.data);
+}
+
+/* --- the queue --- */
+
+static void a_peer_that_does_not_read_costs_bounded_memory(void **state)
+{
+	static struct flow flows[64];
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_SIZE(flows); i++) {
+		flow_open(&flows[i], &client, i);
+		flow_start(&flows[i], PROTO_WINDOW);
+	}
+	unit_run(&loop, 5);
+	assert_true(buf_len(&client.mux.out) >= MUX_OUT_LOW);
+	assert_true(buf_len(&client.mux.out) < MUX_OUT_HIGH + PROTO_FRAME_MAX);
+	assert_int_equal(client.lost, 0);
+}
+
+static void channels_that_waited_go_on_when_there_is_room(void **state)
+{
+	static struct flow from[64], to[64];
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_SIZE(from); i++) {
+		flow_open(&from[i], &client, i);
+		flow_open(&to[i], &agent, i);
+		to[i].consume = true;
+	}
+	for (uint32_t i = 0; i < ARRAY_SIZE(from); i++)
+		flow_start(&from[i], PROTO_WINDOW + 12345);
+	for (uint32_t i = 0; i < ARRAY_SIZE(from); i++)
+		run_until(&loop, to[i].eofs && to[i].got == PROTO_WINDOW + 12345);
+}
+
+static void a_peer_that_lets_everything_pile_up_is_lost(void **state)
+{
+	struct msg m = { .type = MSG_subscribe };
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	for (size_t n = 0; n < MUX_OUT_MAX + PROTO_FRAME_MAX; n += PROTO_HEADER + 4)
+		mux_send(&client.mux, &m);
+	assert_int_equal(client.lost, 0);
+	assert_true(buf_len(&client.mux.out) <= MUX_OUT_MAX);
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, ENOBUFS);
+	assert_int_equal(f.resets, 1);
+	unit_run(&loop, 1);
+	assert_int_equal(client.lost, 1);
+}
+
+/* Read all there is of the raw end, n bytes at the most. */
+static size_t raw_drain(size_t n)
+{
+	static uint8_t bytes[1 << 20];
+	size_t all = 0;
+
+	while (all < n) {
+		ssize_t r = recv(raw, bytes, MIN(sizeof(bytes), n - all), MSG_DONTWAIT);
+
+		if (r <= 0)
+			break;
+		all += (size_t)r;
+	}
+	return all;
+}
+
+static void ignore_signal(int sig)
+{
+	(void)sig;
+}
+
+/* A signal every so many microseconds; 0: no more. */
+static void interrupt_every(long us)
+{
+	struct itimerval every = { .it_interval.tv_usec = us, .it_value.tv_usec = us };
+	struct sigaction act = { .sa_handler = ignore_signal };
+
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static void a_flush_waits_for_the_peer_but_not_for_ever(void **state)
+{
+	struct msg m = { .type = MSG_ping };
+	uint64_t start;
+
+	(void)state;
+	mux_send(&client.mux, &m);
+	mux_flush(&client.mux, 1000);
+	assert_int_equal(raw_receive().type, MSG_ping);
+	while (buf_len(&client.mux.out) < MUX_OUT_LOW)
+		mux_send(&client.mux, &m);
+	start = now_ns();
+	interrupt_every(5000);
+	mux_flush(&client.mux, 30);
+	interrupt_every(0);
+	assert_true(now_ns() - start >= 29000000);
+	assert_true(buf_len(&client.mux.out) > 0);
+	assert_int_equal(client.lost, 0);
+}
+
+static void a_flush_that_empties_the_queue_wakes_who_waits(void **state)
+{
+	int big = 4 << 20;
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	assert_int_equal(channel_send(&f.ch, (uint8_t[CHUNK]){ 0 }, CHUNK), CHUNK);
+	while (buf_len(&client.mux.out) < MUX_OUT_HIGH)
+		mux_send(&client.mux, &(struct msg){ .type = MSG_ping });
+	assert_int_equal(channel_room(&f.ch), 0);
+	unit_run(&loop, 1);
+	assert_int_equal(f.writable, 0);
+	setsockopt(client.mux.watch.fd, SOL_SOCKET, SO_SNDBUFFORCE, &big, sizeof(big));
+	while (buf_len(&client.mux.out)) {
+		raw_drain(SIZE_MAX);
+		mux_flush(&client.mux, 0);
+	}
+	run_until(&loop, f.writable);
+}
+
+int main(void)
+{
+#define pair_test(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+#define raw_test(fn)  cmocka_unit_test_setup_teardown(fn, set_up_raw, tear_down_raw)
+	static const struct CMUnitTest tests[] = {
+		raw_test(frames_arrive_however_they_are_cut),
+		raw_test(what_is_not_a_frame_ends_the_link),
+		raw_test(frames_for_unknown_channels_are_dropped),
+		raw_test(a_ping_is_answered),
+		raw_test(last_words_are_heard_before_the_end),
+		raw_test(last_words_are_heard_when_sending_fails_first),
+		raw_test(a_mux_may_be_done_with_inside_its_calls),
+		raw_test(mux_done_inside_lost),
+		raw_test(silence_is_asked_about_then_ends_the_link),
+		raw_test(any_word_keeps_the_link),
+		pair_test(two_muxes_keep_each_other_alive),
+		raw_test(more_than_the_credit_ends_the_link),
+		raw_test(more_credit_than_the_window_ends_the_link),
+		raw_test(data_after_eof_ends_the_link),
+		raw_test(credit_is_given_for_consumed_bytes_only),
+		raw_test(no_credit_is_given_after_the_peers_eof),
+		pair_test(a_sender_stops_at_its_credit),
+		pair_test(a_slow_channel_holds_up_no_other),
+		pair_test(each_direction_ends_by_itself),
+		pair_test(a_reset_ends_both_directions),
+		pair_test(a_closed_channel_can_be_used_without_harm),
+		pair_test(a_channel_may_reset_itself_while_it_gets_data),
+		raw_test(an_error_that_is_no_errno_is_replaced),
+		pair_test(a_lost_link_resets_each_channel_once),
+		pair_test(channels_that_cannot_be_opened),
+		pair_test(many_channels_at_once),
+		raw_test(a_peer_that_does_not_read_costs_bounded_memory),
+		pair_test(channels_that_waited_go_on_when_there_is_room),
+		raw_test(a_peer_that_lets_everything_pile_up_is_lost),
+		raw_test(a_flush_waits_for_the_peer_but_not_for_ever),
+		raw_test(a_flush_that_empties_the_queue_wakes_who_waits),
+	};
+
+	return cmocka_run_group_tests_name("mux", tests, NULL, NULL);
+}
