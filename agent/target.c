@@ -26,8 +26,7 @@
 #define CONTAINER_ID_LEN 80 /* longer ones are cut where they are shown */
 #define CONTAINERS_SHOWN 4  /* of those that an id may mean */
 
-/* An id may be shortened only when it looks like one: this many hex digits or more. Without that,
- * "container:s" would match the cgroup system.slice. */
+/* What looks like an id of a runtime: this many hex digits or more. */
 #define CONTAINER_ID_MIN 12
 
 /* What is searched for among all processes, and what has been found. */
@@ -97,13 +96,15 @@ static bool looks_like_id(struct part id)
 	return id.len >= CONTAINER_ID_MIN;
 }
 
-static bool id_matches(struct part id, const char *want)
+/* A shortened id is enough, unless it might mean a group that is no container: an inner one, or a
+ * unit of systemd, as "container:s" would otherwise mean system.slice. */
+static bool id_matches(struct part id, bool innermost, const char *want)
 {
 	size_t n = strlen(want);
 
 	if (n == 0 || id.len < n || memcmp(id.p, want, n) != 0)
 		return false;
-	return id.len == n || looks_like_id(id);
+	return id.len == n || looks_like_id(id) || (innermost && !memchr(id.p, '.', id.len));
 }
 
 /* The container wanted in one line of /proc/N/cgroup, "ID:CONTROLLERS:PATH"; p NULL when it is not
@@ -114,13 +115,12 @@ static struct part cgroup_line_id(const char *line, const char *want)
 
 	p = p ? strchr(p + 1, ':') : NULL;
 	while (p && *p && *p != '\n') {
-		struct part id;
+		size_t n = strcspn(++p, "/\n");
+		struct part id = component_id((struct part){ p, n });
 
-		p++;
-		id = component_id((struct part){ p, strcspn(p, "/\n") });
-		if (id_matches(id, want))
+		if (id_matches(id, p[n] != '/', want))
 			return id;
-		p += strcspn(p, "/\n");
+		p += n;
 	}
 	return (struct part){ 0 };
 }

@@ -18,9 +18,6 @@
 /* Reads of a link that cannot be written any more: what the peer said last may say why. */
 #define LAST_READS 64
 
-/* No system call has a larger one. */
-#define ERRNO_MAX 4095
-
 static bool read_in(struct mux *mux);
 static void mux_event(struct watch *w, uint32_t events);
 static void mux_flush_turn(struct deferred *d);
@@ -226,7 +223,7 @@ static void got_eof(struct channel *c)
 static void got_reset(struct channel *c, const struct msg *m)
 {
 	channel_close(c);
-	c->ops->reset(c, m->reset.error <= ERRNO_MAX ? (int)m->reset.error : EPROTO);
+	c->ops->reset(c, m->reset.error <= PROTO_ERRNO_MAX ? (int)m->reset.error : EPROTO);
 }
 
 /* A message about a channel; false when it is about something else. */

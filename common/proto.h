@@ -18,6 +18,9 @@
 #define PROTO_DATA_MAX  65536
 #define PROTO_FRAME_MAX (PROTO_HEADER + PROTO_DATA_MAX)
 
+/* The largest errno; a greater number from the peer is taken for EPROTO. */
+#define PROTO_ERRNO_MAX 4095
+
 /* What a channel may send before the first credit arrives. */
 #define PROTO_WINDOW (1u << 20)
 

@@ -251,7 +251,7 @@ int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id
 	if (error == 0) {
 		error = loop_add(loop, &r->watch, fd, connecting ? EPOLLOUT : EPOLLIN, relay_event);
 		if (error < 0)
-			channel_reset(&r->ch, -error);
+			channel_close(&r->ch);
 	}
 	if (error < 0)
 		close_fd(&fd);

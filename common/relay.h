@@ -18,7 +18,7 @@ struct relay {
 };
 
 /* relay_start() - join the socket fd (non-blocking) with the channel id. The relay owns fd, also
- * when it fails, and resets the channel then.
+ * when it fails; then the channel is not open, and what the peer is told is up to the caller.
  *
  * over() is called once when both directions have ended in order (error 0), or when either side was
  * reset or lost (error: errno); the socket is closed by then, and the relay's memory is the owner's

@@ -270,7 +270,7 @@ static void tell_users(struct incoming *in, uint32_t id, int result)
 static void got_subscribed(struct incoming *in, const struct msg *m)
 {
 	struct subscription *sub = find_id(in, m->id);
-	int error = (int)m->subscribed.error;
+	int error = m->subscribed.error > PROTO_ERRNO_MAX ? EPROTO : (int)m->subscribed.error;
 	char text[512];
 
 	if (!sub || sub->state != SUBSCRIPTION_ASKED)

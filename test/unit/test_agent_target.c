@@ -19,7 +19,9 @@ static void cgroup_lines_name_containers(void **state)
 		{ "0::/system.slice/docker-" ID ".scope", ID, ID },        /* no line end */
 		{ "0::/default/" ID "\n", ID, ID },                        /* ctr */
 		{ "0::/default/web\n", "web", "web" },
-		{ "0::/default/web\n", "we", NULL },
+		{ "0::/default/web\n", "we", "web" },
+		{ "0::/default/web/inner\n", "we", NULL },
+		{ "0::/system.slice\n", "s", NULL },
 		{ "0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podX.slice/"
 		  "cri-containerd-" ID ".scope\n",
 			"3f4e0", ID },
