@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,10 @@
 #include "task.h"
 #include "tracer.h"
 #include "util.h"
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL /* Linux 6.9 */
+#endif
 
 static const char *const state_names[] = {
 	[CALL_NONE] = "none",
@@ -140,15 +145,28 @@ void call_note(struct call *c, const char *fmt, ...)
 	va_end(ap);
 }
 
+static int get_fd(int pidfd, uint64_t fd)
+{
+	int dup = (int)syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
+
+	return dup < 0 ? -errno : dup;
+}
+
+/* A thread's own pidfd is needed where its process's finds nothing: its main thread has ended, or the
+ * thread has a table of descriptors of its own. */
+static int get_fd_of_thread(pid_t tid, uint64_t fd)
+{
+	cleanup_fd int pidfd = (int)syscall(SYS_pidfd_open, tid, PIDFD_THREAD);
+
+	return pidfd < 0 ? -EBADF : get_fd(pidfd, fd);
+}
+
 int call_dup(const struct call *c, uint64_t fd)
 {
 	int pidfd = task_pidfd(c->tracer, c->task);
-	int dup;
+	int dup = pidfd < 0 ? pidfd : get_fd(pidfd, fd);
 
-	if (pidfd < 0)
-		return pidfd;
-	dup = (int)syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
-	return dup < 0 ? -errno : dup;
+	return dup == -EBADF || dup == -ESRCH ? get_fd_of_thread(c->task->tid, fd) : dup;
 }
 
 void call_drop(struct call *c)
