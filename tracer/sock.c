@@ -36,14 +36,13 @@ static_assert(ARRAY_SIZE(state_names) == SOCK_STATE_MAX, "a name for each state"
 static void check_timer(struct timer *timer);
 static void check_deferred(struct deferred *d);
 
-int sock_table_init(struct sock_table *t, struct tracer *tr)
+void sock_table_init(struct sock_table *t, struct tracer *tr)
 {
 	*t = (struct sock_table){ .tracer = tr, .diag = -1 };
 	list_init(&t->bound);
 	list_init(&t->listening);
 	timer_init(&t->check, check_timer);
 	deferred_init(&t->check_now, check_deferred);
-	return 0;
 }
 
 static void sock_free(struct sock_table *t, struct sock *s)
@@ -140,35 +139,9 @@ void sock_set_state(struct sock_table *t, struct sock *s, enum sock_state state)
 		loop_timer(&t->tracer->loop, &t->check, SOCK_CHECK_MS);
 }
 
-static struct sock *remember(struct sock_table *t, int fd, const struct addr *asked)
+static int bind_at(int fd, const struct addr *a)
 {
-	struct sock *s = sock_find(t, fd);
-
-	if (!s) {
-		s = calloc(1, sizeof(*s));
-		if (!s)
-			return NULL;
-		s->cookie = sock_cookie(fd);
-		if (htab_add(&t->by_cookie, &s->node, s->cookie) < 0) {
-			free(s);
-			return NULL;
-		}
-		list_append(&t->bound, &s->link);
-		t->nbound++;
-	}
-	s->asked = *asked;
-	addr_of_socket(fd, &s->real);
-	s->any_port = addr_port(asked) == 0;
-	if (s->any_port)
-		addr_set_port(&s->asked, addr_port(&s->real));
-	while (t->nbound > SOCK_BOUND_MAX) {
-		struct sock *oldest = list_entry(t->bound.next, struct sock, link);
-
-		if (oldest->state != SOCK_BOUND || oldest == s)
-			break;
-		sock_free(t, oldest);
-	}
-	return s;
+	return bind(fd, &a->sa, addr_len(a)) < 0 ? -errno : 0;
 }
 
 /* --- asking the kernel what exists --- */
@@ -261,37 +234,46 @@ static int see_all(struct sock_table *t, struct seen *seen)
 	return seen->full ? -ENOMEM : r;
 }
 
-static void check_listeners(struct sock_table *t)
+/* Whether the kernel tells of sockets that are only bound (Linux 6.8): ask it about one of ours. */
+static bool tells_of_bound(struct sock_table *t)
 {
+	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct addr any = addr_v4(INADDR_LOOPBACK, 0);
 	struct seen seen = { 0 };
+	bool told;
 
-	if (!list_empty(&t->listening) && see_all(t, &seen) == 0) {
-		list_for_each_safe (pos, &t->listening) {
-			struct sock *s = list_entry(pos, struct sock, link);
-
-			if (was_seen(&seen, s->cookie, true))
-				continue;
-			incoming_unlisten(&t->tracer->incoming, s);
-			sock_set_state(t, s, SOCK_BOUND);
-		}
-	}
+	if (fd < 0 || bind_at(fd, &any) < 0)
+		return false;
+	told = see_all(t, &seen) == 0 && was_seen(&seen, sock_cookie(fd), false);
 	free(seen.cookies);
+	return told;
 }
 
-/* Forget sockets that are only bound and exist no more. Before Linux 6.8 the kernel does not tell
- * of such sockets: then none is believed to exist. */
-static void sweep_bound(struct sock_table *t)
+static void forget_unseen(struct sock_table *t, const struct seen *seen)
+{
+	list_for_each_safe (pos, &t->listening) {
+		struct sock *s = list_entry(pos, struct sock, link);
+
+		if (was_seen(seen, s->cookie, true))
+			continue;
+		incoming_unlisten(&t->tracer->incoming, s);
+		sock_set_state(t, s, SOCK_BOUND);
+	}
+	list_for_each_safe (pos, &t->bound) {
+		struct sock *s = list_entry(pos, struct sock, link);
+
+		if (s->state == SOCK_BOUND && t->tells_of_bound &&
+			!was_seen(seen, s->cookie, false))
+			sock_free(t, s);
+	}
+}
+
+static void check_sockets(struct sock_table *t)
 {
 	struct seen seen = { 0 };
 
-	if (see_all(t, &seen) == 0) {
-		list_for_each_safe (pos, &t->bound) {
-			struct sock *s = list_entry(pos, struct sock, link);
-
-			if (s->state == SOCK_BOUND && !was_seen(&seen, s->cookie, false))
-				sock_free(t, s);
-		}
-	}
+	if (see_all(t, &seen) == 0)
+		forget_unseen(t, &seen);
 	free(seen.cookies);
 }
 
@@ -299,14 +281,14 @@ static void check_timer(struct timer *timer)
 {
 	struct sock_table *t = container_of(timer, struct sock_table, check);
 
-	check_listeners(t);
+	check_sockets(t);
 	if (!list_empty(&t->listening))
 		loop_timer(&t->tracer->loop, &t->check, SOCK_CHECK_MS);
 }
 
 static void check_deferred(struct deferred *d)
 {
-	check_listeners(container_of(d, struct sock_table, check_now));
+	check_sockets(container_of(d, struct sock_table, check_now));
 }
 
 void sock_check_soon(struct sock_table *t)
@@ -317,9 +299,48 @@ void sock_check_soon(struct sock_table *t)
 
 /* --- binding --- */
 
-static int bind_at(int fd, const struct addr *a)
+static struct sock *sock_new(struct sock_table *t, uint64_t cookie)
 {
-	return bind(fd, &a->sa, addr_len(a)) < 0 ? -errno : 0;
+	struct sock *s = calloc(1, sizeof(*s));
+
+	if (!s || htab_add(&t->by_cookie, &s->node, cookie) < 0) {
+		free(s);
+		return NULL;
+	}
+	s->cookie = cookie;
+	list_append(&t->bound, &s->link);
+	t->nbound++;
+	return s;
+}
+
+static void forget_oldest(struct sock_table *t)
+{
+	list_for_each_safe (pos, &t->bound) {
+		struct sock *s = list_entry(pos, struct sock, link);
+
+		if (t->nbound <= SOCK_BOUND_MAX)
+			return;
+		if (s->state == SOCK_BOUND)
+			sock_free(t, s);
+	}
+}
+
+/* Keep what a socket asked for when it was bound. */
+static struct sock *remember(struct sock_table *t, int fd, const struct addr *asked)
+{
+	struct sock *s = sock_find(t, fd);
+
+	forget_oldest(t);
+	if (!s)
+		s = sock_new(t, sock_cookie(fd));
+	if (!s)
+		return NULL;
+	s->asked = *asked;
+	addr_of_socket(fd, &s->real);
+	s->any_port = addr_port(asked) == 0;
+	if (s->any_port)
+		addr_set_port(&s->asked, addr_port(&s->real));
+	return s;
 }
 
 static struct addr loopback_of(const struct addr *asked)
@@ -346,42 +367,47 @@ static int bind_near(int fd, const struct addr *a, uint16_t port)
 	return bind_at(fd, &near);
 }
 
-static bool asks_same_port(const struct sock *s, const struct addr *asked)
-{
-	return !s->any_port && addr_port(&s->asked) == addr_port(asked);
-}
-
+/* A socket of the guest that has the asked port, or was given another in its place, by what we
+ * know. */
 static struct sock *asker(const struct sock_table *t, const struct addr *asked)
 {
 	htab_for_each (n, &t->by_cookie) {
 		struct sock *s = container_of(n, struct sock, node);
 
-		if (asks_same_port(s, asked))
+		if (!s->any_port && addr_port(&s->asked) == addr_port(asked))
 			return s;
 	}
 	return NULL;
 }
 
-/* A socket of the guest that has the asked port, or was given another in its place. */
+/* The same, and it exists: where the kernel does not tell, one that is only bound is taken for
+ * gone. */
 static struct sock *holder(struct sock_table *t, const struct addr *asked)
 {
+	struct sock *s;
+
 	if (!asker(t, asked))
 		return NULL;
-	check_listeners(t);
-	sweep_bound(t);
-	return asker(t, asked);
+	if (!t->asked_kernel) {
+		t->asked_kernel = true;
+		t->tells_of_bound = tells_of_bound(t);
+	}
+	check_sockets(t);
+	s = asker(t, asked);
+	return s && (s->state != SOCK_BOUND || t->tells_of_bound) ? s : NULL;
 }
 
 static void say_moved(const struct addr *asked, const struct addr *real, int why)
 {
+	bool root = why == -EACCES;
 	char a[ADDR_STRLEN], r[ADDR_STRLEN];
 
-	log_err("port %u of this machine %s: the program's %s is %s here; the target's traffic is "
-		"not "
-		"affected%s",
-		addr_port(asked), why == -EACCES ? "is for root" : "is in use by another program",
-		addr_format(asked, a), addr_format(real, r),
-		why == -EACCES ? "" : " (ss -ltnp shows who has it)");
+	log_err("port %u of this machine is %s: the program's %s is %s here, and still the "
+		"target's "
+		"port %u%s",
+		addr_port(asked), root ? "for root only" : "in use by another program",
+		addr_format(asked, a), addr_format(real, r), addr_port(asked),
+		root ? "" : " (ss -ltnp shows who has it)");
 }
 
 int sock_bind(struct sock_table *t, int fd, const struct addr *asked)

@@ -51,11 +51,13 @@ struct sock_table {
 	struct list bound, listening;
 	unsigned nbound;
 	int diag; /* a netlink socket, -1 until it is needed */
+	bool asked_kernel;
+	bool tells_of_bound; /* sock_diag knows sockets that are only bound */
 	struct timer check;
 	struct deferred check_now;
 };
 
-int sock_table_init(struct sock_table *t, struct tracer *tr);
+void sock_table_init(struct sock_table *t, struct tracer *tr);
 void sock_table_done(struct sock_table *t);
 
 /* sock_cookie() - SO_COOKIE of a descriptor, 0 when it is no socket. */

@@ -152,8 +152,8 @@ static int get_fd(int pidfd, uint64_t fd)
 	return dup < 0 ? -errno : dup;
 }
 
-/* A thread's own pidfd is needed where its process's finds nothing: its main thread has ended, or the
- * thread has a table of descriptors of its own. */
+/* A thread's own pidfd is needed where its process's finds nothing: its main thread has ended, or
+ * the thread has a table of descriptors of its own. */
 static int get_fd_of_thread(pid_t tid, uint64_t fd)
 {
 	cleanup_fd int pidfd = (int)syscall(SYS_pidfd_open, tid, PIDFD_THREAD);
