@@ -13,8 +13,6 @@
 #include "listen.h"
 #include "session.h"
 
-#define EXIT_OURS 125 /* a failure of our own, as with mirrord-trace */
-
 struct options {
 	const char *target;
 	const char *listen;
@@ -239,7 +237,8 @@ int main(int argc, char **argv)
 
 	log_init("mirrord-agent", false);
 	o = parse_options(argc, argv);
-	log_init("mirrord-agent", o.verbose);
+	/* A supervisor's own agent speaks for it. */
+	log_init(o.fd >= 0 ? "mirrord-trace: agent" : "mirrord-agent", o.verbose);
 	raise_file_limit();
 	r = loop_init(&server.agent.loop);
 	if (r < 0)

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdnoreturn.h>
 
+/* The exit status of both programs when they themselves fail; what is wrong stands on stderr. */
+#define EXIT_OURS 125
+
 /* A failure that a person will read: what, where, what to do. Set by the function that knows. */
 struct err {
 	char text[512];

@@ -86,13 +86,13 @@ static void child_wait(int sock)
 	char go;
 
 	if (read(sock, &go, 1) != 1)
-		_exit(125);
+		_exit(EXIT_OURS);
 }
 
 static void child_report(int sock, struct report r)
 {
 	if (write(sock, &r, sizeof(r)) != sizeof(r))
-		_exit(125);
+		_exit(EXIT_OURS);
 }
 
 static int child_filter(const struct sock_fprog *program, bool notify)

@@ -87,6 +87,7 @@ void link_child_ended(struct link *l, pid_t pid, int status)
 	if (pid != l->agent)
 		return;
 	l->agent = 0;
+	l->agent_spoke = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OURS;
 	describe(status, l->agent_end, sizeof(l->agent_end));
 }
 
@@ -195,7 +196,7 @@ static void exec_agent(const char *target, int fd)
 	log_err("%s cannot be started: %s; install it beside mirrord-trace, or name one that runs "
 		"with --agent",
 		path, strerror(errno));
-	_exit(125);
+	_exit(EXIT_OURS);
 }
 
 static int start_agent(struct link *l, const char *target, struct err *e)

@@ -21,6 +21,7 @@ struct link {
 	bool here;          /* the target's network namespace is our own */
 	pid_t agent;        /* the one we started, or 0 */
 	int agent_pidfd;    /* -1: none */
+	bool agent_spoke;   /* it failed and has said why on our stderr */
 	char agent_end[64]; /* how it ended, when it has */
 	struct timer patience;
 	struct err *err; /* while we wait for the hello */

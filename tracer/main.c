@@ -12,8 +12,6 @@
 #include "task.h"
 #include "tracer.h"
 
-#define EXIT_OURS 125
-
 /* After the link is lost the program is asked to end, and ended when it has not after this time. */
 #define KILL_AFTER_MS 5000
 
@@ -139,6 +137,8 @@ int main(int argc, char **argv)
 	status = run(&tr, &e);
 	if (tr.exec_errno)
 		return exec_failed(&tr);
+	if (status == GUEST_RUNS && tr.link.agent_spoke)
+		return EXIT_OURS;
 	if (status == GUEST_RUNS)
 		die(EXIT_OURS, "%s", *e.text ? e.text : "the program could not be started");
 	if (tr.failed)
