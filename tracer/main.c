@@ -61,6 +61,7 @@ static void tracer_init(struct tracer *tr, const struct config *cfg)
 	*tr = (struct tracer){ .cfg = cfg, .status = GUEST_RUNS };
 	tr->listener.fd = tr->signals.fd = tr->report.fd = -1;
 	timer_init(&tr->kill_timer, kill_guest);
+	follow_init(&tr->follow, &tr->loop);
 	sock_table_init(&tr->socks, tr);
 	incoming_init(&tr->incoming, tr);
 }
@@ -69,6 +70,7 @@ static void tracer_done(struct tracer *tr)
 {
 	link_close(&tr->link);
 	timer_cancel(&tr->kill_timer);
+	timer_cancel(&tr->follow.rest);
 	task_table_done(tr);
 	loop_done(&tr->loop);
 	incoming_done(&tr->incoming);

@@ -22,12 +22,20 @@ static struct sock_table *table(const struct call *c)
 
 /* --- bind --- */
 
+/* A port that the kernel chooses, at an address that every machine has, is this machine's affair.
+ */
+static bool is_local_bind(const struct addr *asked)
+{
+	return !addr_port(asked) && (addr_is_wildcard(asked) || addr_is_loopback(asked));
+}
+
 void sys_bind(struct call *c)
 {
 	struct addr asked;
 	cleanup_fd int fd = -1;
 
-	if (mem_read_sockaddr(c->task->tid, c->arg[1], c->arg[2], &asked) == 0)
+	if (mem_read_sockaddr(c->task->tid, c->arg[1], c->arg[2], &asked) == 0 &&
+		!is_local_bind(&asked))
 		fd = call_dup(c, c->arg[0]);
 	if (fd < 0 || !sock_is_tcp(fd))
 		call_continue(c);

@@ -3,6 +3,7 @@
 #define TRACER_TRACER_H
 
 #include "config.h"
+#include "follow.h"
 #include "htab.h"
 #include "incoming.h"
 #include "link.h"
@@ -32,6 +33,7 @@ struct tracer {
 	int exec_errno;      /* why it could not, or 0 */
 	int stop_signal;     /* a terminal's stop that we were sent as well, or 0 */
 	struct timer kill_timer;
+	struct follow follow; /* with stops alone */
 };
 
 /* tracer_link_lost() - the run has lost its purpose: the guest is asked to end, then made to. */

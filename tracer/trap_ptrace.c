@@ -132,6 +132,7 @@ static void on_seccomp(struct task *t)
 	const struct sysdef *def;
 	uint64_t arg[CALL_ARGS];
 
+	follow_stop(&t->tracer->follow, t->tid);
 	if (syscall_info(t->tid, &info) < 0)
 		return;
 	memcpy(arg, info.seccomp.args, sizeof(arg));
