@@ -318,7 +318,7 @@ static void conn_over(struct relay *r, int error)
 		error ? strerror(error) : "");
 	c->is_over = true;
 	if (error == ECONNREFUSED)
-		sock_check_soon(&tr->socks); /* the listener may be gone */
+		sock_refused(&tr->socks, &c->far);
 	loop_defer(&tr->loop, &c->release);
 }
 

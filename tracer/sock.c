@@ -249,15 +249,19 @@ static bool tells_of_bound(struct sock_table *t)
 	return told;
 }
 
+static void gone(struct sock_table *t, struct sock *s)
+{
+	incoming_unlisten(&t->tracer->incoming, s);
+	sock_set_state(t, s, SOCK_BOUND);
+}
+
 static void forget_unseen(struct sock_table *t, const struct seen *seen)
 {
 	list_for_each_safe (pos, &t->listening) {
 		struct sock *s = list_entry(pos, struct sock, link);
 
-		if (was_seen(seen, s->cookie, true))
-			continue;
-		incoming_unlisten(&t->tracer->incoming, s);
-		sock_set_state(t, s, SOCK_BOUND);
+		if (!was_seen(seen, s->cookie, true))
+			gone(t, s);
 	}
 	list_for_each_safe (pos, &t->bound) {
 		struct sock *s = list_entry(pos, struct sock, link);
@@ -295,6 +299,17 @@ void sock_check_soon(struct sock_table *t)
 {
 	if (!list_empty(&t->listening))
 		loop_defer(&t->tracer->loop, &t->check_now);
+}
+
+void sock_refused(struct sock_table *t, const struct addr *at)
+{
+	list_for_each_safe (pos, &t->listening) {
+		struct sock *s = list_entry(pos, struct sock, link);
+		struct addr there = sock_reaches(s, at->sa.sa_family);
+
+		if (addr_equal(&there, at))
+			gone(t, s);
+	}
 }
 
 /* --- binding --- */

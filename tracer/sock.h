@@ -92,6 +92,10 @@ struct addr sock_reaches(const struct sock *s, sa_family_t client);
 void sock_stash(struct sock *s, int fd);
 int sock_unstash(struct sock *s); /* -1: there is none */
 
+/* sock_refused() - a connection to a listener, at the address that sock_reaches() gave, was
+ * refused: it is gone. */
+void sock_refused(struct sock_table *t, const struct addr *at);
+
 /* sock_check_soon() - at this turn's end, see which listeners still exist. */
 void sock_check_soon(struct sock_table *t);
 
