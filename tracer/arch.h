@@ -24,9 +24,7 @@ struct arch {
 	int (*get)(pid_t tid, struct user_regs_struct *r);
 	int (*set)(pid_t tid, const struct user_regs_struct *r);
 
-	/* Of a thread in a system call stop: its number. set_nr() is for a stop before the call,
-	 * where -1 skips it; the number is kept beside the registers on some architectures. */
-	int64_t (*nr)(pid_t tid, const struct user_regs_struct *r);
+	/* Of a thread in a stop before a call: another number; -1 skips the call. */
 	int (*set_nr)(pid_t tid, struct user_regs_struct *r, int64_t nr);
 
 	int64_t (*result)(const struct user_regs_struct *r);
@@ -40,9 +38,12 @@ struct arch {
 	 * exit. */
 	void (*again)(struct user_regs_struct *r, int64_t nr, bool interrupted);
 
-	/* In the stop before a signal is delivered: a call that the signal interrupted is to start
-	 * again whatever the handler's flags say. 0; -EOPNOTSUPP: the kernel has decided already.
-	 */
+	/* In the stop before a signal is delivered, or of PTRACE_INTERRUPT: the thread was taken
+	 * out of a call that the kernel will start again (ERESTARTSYS), and that call's number. */
+	bool (*is_interrupted)(pid_t tid, const struct user_regs_struct *r, int64_t *nr);
+
+	/* There: the call is to start again whatever the signal's handler's flags say. 0;
+	 * -EOPNOTSUPP: the kernel has decided already, and only the signal can be held back. */
 	int (*restart)(struct user_regs_struct *r);
 };
 

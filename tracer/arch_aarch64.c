@@ -8,6 +8,10 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "mem.h"
+
+#define INSN_SVC_0 0xd4000001u
+
 static int get(pid_t tid, struct user_regs_struct *r)
 {
 	struct iovec io = { r, sizeof(*r) };
@@ -22,16 +26,8 @@ static int set(pid_t tid, const struct user_regs_struct *r)
 	return ptrace(PTRACE_SETREGSET, tid, NT_PRSTATUS, &io) < 0 ? -errno : 0;
 }
 
-/* x8 holds the number only until the call; the kernel's own copy is a register set by itself. */
-static int64_t nr(pid_t tid, const struct user_regs_struct *r)
-{
-	int value = -1;
-	struct iovec io = { &value, sizeof(value) };
-
-	(void)r;
-	return ptrace(PTRACE_GETREGSET, tid, NT_ARM_SYSTEM_CALL, &io) < 0 ? -1 : value;
-}
-
+/* The kernel's own copy of the number is a register set by itself; x8 is only where it came from.
+ */
 static int set_nr(pid_t tid, struct user_regs_struct *r, int64_t value)
 {
 	int number = (int)value;
@@ -69,10 +65,18 @@ static void again(struct user_regs_struct *r, int64_t value, bool interrupted)
 	r->regs[8] = (uint64_t)value;
 }
 
-/* The kernel has looked at the result before the stop and put pc back at the svc. If pc still is
- * what it chose, and the handler has no SA_RESTART, it makes the result EINTR after the stop
- * (arch/arm64/kernel/signal.c, do_signal()). The instruction before the svc is known to be harmless
- * to repeat only by its own trampoline, so that is what the caller would need here. */
+/* Before such a stop the kernel has put everything back as it was at the call's svc, and shows no
+ * trace of it (arch/arm64/kernel/signal.c, do_signal()): so a thread that is at an svc. One that
+ * has not been inside yet looks the same, and is about to be. */
+static bool is_interrupted(pid_t tid, const struct user_regs_struct *r, int64_t *nr)
+{
+	uint32_t insn;
+
+	*nr = (int64_t)r->regs[8];
+	return mem_read(tid, r->pc, &insn, sizeof(insn)) == 0 && insn == INSN_SVC_0;
+}
+
+/* The result becomes EINTR after the stop, unless pc is changed: but no other place would do. */
 static int restart(struct user_regs_struct *r)
 {
 	(void)r;
@@ -87,12 +91,12 @@ const struct arch arch = {
 	.nr_mmap = SYS_mmap,
 	.get = get,
 	.set = set,
-	.nr = nr,
 	.set_nr = set_nr,
 	.result = result,
 	.set_result = set_result,
 	.arg = arg,
 	.set_arg = set_arg,
 	.again = again,
+	.is_interrupted = is_interrupted,
 	.restart = restart,
 };

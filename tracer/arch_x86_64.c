@@ -18,12 +18,6 @@ static int set(pid_t tid, const struct user_regs_struct *r)
 	return ptrace(PTRACE_SETREGS, tid, 0, r) < 0 ? -errno : 0;
 }
 
-static int64_t nr(pid_t tid, const struct user_regs_struct *r)
-{
-	(void)tid;
-	return (int64_t)r->orig_rax;
-}
-
 static int set_nr(pid_t tid, struct user_regs_struct *r, int64_t value)
 {
 	(void)tid;
@@ -66,6 +60,13 @@ static void again(struct user_regs_struct *r, int64_t value, bool interrupted)
 	r->orig_rax = (uint64_t)-1;
 }
 
+static bool is_interrupted(pid_t tid, const struct user_regs_struct *r, int64_t *nr)
+{
+	(void)tid;
+	*nr = (int64_t)r->orig_rax;
+	return (int64_t)r->orig_rax >= 0 && (int64_t)r->rax == -KERNEL_ERESTARTSYS;
+}
+
 /* The kernel looks at rax after the stop (arch/x86/kernel/signal.c, handle_signal()). */
 static int restart(struct user_regs_struct *r)
 {
@@ -81,12 +82,12 @@ const struct arch arch = {
 	.nr_mmap = SYS_mmap,
 	.get = get,
 	.set = set,
-	.nr = nr,
 	.set_nr = set_nr,
 	.result = result,
 	.set_result = set_result,
 	.arg = arg,
 	.set_arg = set_arg,
 	.again = again,
+	.is_interrupted = is_interrupted,
 	.restart = restart,
 };

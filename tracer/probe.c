@@ -47,6 +47,7 @@ static const struct feature_row {
 	[FEATURE_ADDFD_SEND] = { "addfd_send", NULL, NULL },
 	[FEATURE_SYNC_WAKE_UP] = { "sync_wake_up", NULL, NULL },
 	[FEATURE_SOCK_DIAG] = { "sock_diag", NULL, NULL },
+	[FEATURE_ERESTARTNOINTR] = { "erestartnointr", NULL, NULL },
 };
 
 static_assert(ARRAY_SIZE(features) == FEATURE_MAX, "a row for each feature");

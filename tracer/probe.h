@@ -14,6 +14,7 @@ enum feature {
 	FEATURE_ADDFD_SEND,          /* 5.14 */
 	FEATURE_SYNC_WAKE_UP,        /* 6.6 */
 	FEATURE_SOCK_DIAG,           /* INET_DIAG */
+	FEATURE_ERESTARTNOINTR,      /* a signal's stop comes before the kernel decides on EINTR */
 	FEATURE_MAX,
 };
 

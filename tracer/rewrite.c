@@ -114,18 +114,14 @@ static void free_slot(struct call *c)
 	c->scratch = 0;
 }
 
-static bool is_interrupted(const struct call *c, const struct user_regs_struct *r)
-{
-	return arch.nr(c->task->tid, r) == c->def->nr && arch.result(r) == -KERNEL_ERESTARTSYS;
-}
-
 bool rewrite_at_stop(struct call *c)
 {
 	pid_t tid = c->task->tid;
 	struct proc *p = task_proc(c->tracer, c->task);
 	struct user_regs_struct r;
+	int64_t nr;
 
-	if (!p || arch.get(tid, &r) < 0 || !is_interrupted(c, &r))
+	if (!p || arch.get(tid, &r) < 0 || !arch.is_interrupted(tid, &r, &nr) || nr != c->def->nr)
 		return false;
 	if (!p->scratch && !p->no_scratch)
 		got_scratch(p, map_scratch(tid, r));

@@ -3,6 +3,7 @@
 #ifndef TRACER_TASK_H
 #define TRACER_TASK_H
 
+#include "hold.h"
 #include "htab.h"
 #include "loop.h"
 #include "trap.h"
@@ -31,6 +32,7 @@ struct task {
 	struct proc *proc; /* NULL until someone asks */
 	struct call call;  /* one at a time */
 	bool stopped;      /* in a stop of job control */
+	struct hold hold;  /* signals that wait for the call's answer */
 	struct deferred release;
 };
 

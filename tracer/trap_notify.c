@@ -38,11 +38,21 @@ static int answer(int listener, uint64_t id, int64_t value, uint32_t flags)
 	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp) < 0 ? -errno : 0;
 }
 
+static void release_signals(struct call *c)
+{
+	struct proc *p = c->task->hold.n ? task_proc(c->tracer, c->task) : NULL;
+
+	if (p)
+		hold_release(&c->task->hold, p->tgid, c->task->tid);
+}
+
 static void notify_finish(struct call *c)
 {
 	int r = answer(c->tracer->listener.fd, c->id, c->result, 0);
 
 	call_set_state(c, r < 0 ? CALL_REJOIN : CALL_ANSWERED);
+	if (r == 0)
+		release_signals(c);
 }
 
 static void notify_proceed(struct call *c)
@@ -50,6 +60,8 @@ static void notify_proceed(struct call *c)
 	int r = answer(c->tracer->listener.fd, c->id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 
 	call_set_state(c, r < 0 ? CALL_NONE : CALL_ANSWERED);
+	if (r == 0)
+		release_signals(c);
 }
 
 static int notify_install(struct call *c, int fd, bool cloexec)
@@ -62,8 +74,10 @@ static int notify_install(struct call *c, int fd, bool cloexec)
 	};
 	int r = ioctl(c->tracer->listener.fd, SECCOMP_IOCTL_NOTIF_ADDFD, &a);
 
-	if (r >= 0)
+	if (r >= 0) {
+		release_signals(c);
 		return r;
+	}
 	/* ESRCH, EINPROGRESS: the thread was interrupted while it was about to take the descriptor.
 	 */
 	return errno == ESRCH || errno == EINPROGRESS || errno == EINTR ? -ENOENT : -errno;

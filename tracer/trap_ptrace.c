@@ -18,6 +18,7 @@
 #include "arch.h"
 #include "job.h"
 #include "log.h"
+#include "probe.h"
 #include "rewrite.h"
 #include "sysdef.h"
 #include "task.h"
@@ -210,36 +211,49 @@ static void on_trap(struct task *t)
 	resume(t, 0);
 }
 
-/* The signal may have taken the thread out of a call that we answer. The kernel will look at the
- * call's result after this stop, and at the handler's flags: a call that the kernel itself never
- * interrupts must start again whatever they are, or the guest sees an EINTR that does not exist. */
-static void mend_interrupted(struct task *t)
+/* The signal may have taken the thread out of a call that we answer, and that the kernel itself
+ * never interrupts. True: it must start again, whatever the handler's flags say, or the guest sees
+ * an EINTR that does not exist. */
+static bool must_start_again(struct task *t, struct user_regs_struct *r)
 {
 	struct call *c = &t->call;
 	const struct sysdef *def;
-	struct user_regs_struct r;
 	uint64_t arg[CALL_ARGS];
+	int64_t nr;
 
 	if (c->state == CALL_ENTERING) {
 		rewrite_over(c);
 		call_set_state(c, CALL_NONE);
-		return;
+		return false;
 	}
-	if (arch.get(t->tid, &r) < 0 || arch.result(&r) != -KERNEL_ERESTARTSYS)
-		return;
+	if (arch.get(t->tid, r) < 0 || !arch.is_interrupted(t->tid, r, &nr))
+		return false;
 	for (unsigned i = 0; i < CALL_ARGS; i++)
-		arg[i] = arch.arg(&r, i);
-	def = sysdef_find(arch.nr(t->tid, &r), arg);
-	if (!def || (c->def == def && !call_interrupted(c)))
-		return;
-	if (arch.restart(&r) == 0)
-		arch.set(t->tid, &r);
+		arg[i] = arch.arg(r, i);
+	def = sysdef_find(nr, arg);
+	return def && (c->def != def || call_interrupted(c));
+}
+
+/* Make it start again; false: the signal was held back instead, and is not to be delivered now. */
+static bool start_again(struct task *t, struct user_regs_struct *r, int sig)
+{
+	if (!probe_disabled(FEATURE_ERESTARTNOINTR) && arch.restart(r) == 0) {
+		arch.set(t->tid, r);
+		return true;
+	}
+	return !hold_signal(&t->hold, t->tid, sig);
 }
 
 static void on_signal(struct task *t, int sig)
 {
-	if (t->tracer->trap != &trap_ptrace)
-		mend_interrupted(t);
+	struct user_regs_struct r;
+
+	hold_delivery(&t->hold, t->tid, sig);
+	if (t->tracer->trap != &trap_ptrace && must_start_again(t, &r) &&
+		!start_again(t, &r, sig)) {
+		resume(t, 0);
+		return;
+	}
 	job_guest_signal(t->tracer, t->tid, sig);
 	resume(t, sig);
 }
