@@ -1,0 +1,76 @@
+#!/bin/bash
+# Many connections and many bytes; each byte is checked at both ends (test/guest/load.c).
+PATIENCE=${PATIENCE:-60}
+. "$(dirname "$0")/../lib.sh"
+target_start
+
+load=$guests/glibc/load
+mib=$((1 << 20)) gib=$((1 << 30))
+
+# serve MODE COUNT: the guest; in mirror mode the target has a server of its own.
+serve() {
+	ports
+	if [ "$1" = mirror ]; then
+		: >target.out
+		in_target "$load" serve $port "$2" >target.out &
+		target_server=$!
+		await says target.out ready
+	fi
+	trace --incoming "$1" -- "$load" serve $port "$2"
+	await says out ready || fail "the guest serves" <err
+}
+
+# served NAME WANTED: the guest has served its COUNT and says what it saw.
+served() {
+	await gone $tracer || kill -TERM $tracer
+	status_of $tracer
+	is "$1" "$(sed 1d out; cat err)" "$2"
+}
+
+run() { client "$load" run $target_ip $port "$@" 2>&1; }
+
+# ---- steal ------------------------------------------------------------------------------------------
+
+serve steal 10603
+is "steal: 10,000 connections one after the other" "$(run both 10000 1 1000)" "10000 connections right, 0 wrong"
+is "steal: 500 connections at once" "$(run both 500 500 100000)" "500 connections right, 0 wrong"
+is "steal: 1 GiB to the guest" "$(run sink 1 1 $gib)" "1 connections right, 0 wrong"
+is "steal: 1 GiB from the guest" "$(run source 1 1 $gib)" "1 connections right, 0 wrong"
+is "steal: 64 MiB there and back at once" "$(run both 1 1 $((64 * mib)))" "1 connections right, 0 wrong"
+is "steal: IPv6" "$(client "$load" run $target_ip6 $port both 100 10 10000 2>&1)" "100 connections right, 0 wrong"
+served "steal: the guest has seen the same" "size $gib received $gib: complete
+served 10603 connections, 0 wrong"
+
+# ---- mirror -----------------------------------------------------------------------------------------
+
+serve mirror 10500
+is "mirror: 10,000 connections, 500 a second: the client sees the target" "$(run sink 10000 1 2000 1)" \
+	"10000 connections right, 0 wrong"
+is "mirror: 500 at once: the client sees the target" "$(run sink 500 500 10000)" \
+	"500 connections right, 0 wrong"
+served "mirror: the guest has got each of them whole" "served 10500 connections, 0 wrong"
+
+serve mirror 1
+is "mirror: 1 GiB at 60 MB/s: the client sees the target" "$(run sink 1 1 $gib 60)" \
+	"1 connections right, 0 wrong"
+served "mirror: 1 GiB at 60 MB/s: the guest has all of it" "size $gib received $gib: complete
+served 1 connections, 0 wrong"
+
+# A guest that does not keep up gets the beginning and then a reset; the gap is said.
+serve mirror 1
+guest=$(ps -o pid=,comm= --ppid $tracer | awk '$2 == "load" { print $1 }')
+kill -STOP "$guest"
+is "mirror of a guest that sleeps: the client is not held up" "$(run sink 1 1 $((256 * mib)))" \
+	"1 connections right, 0 wrong"
+kill -CONT "$guest"
+await gone $tracer || kill -TERM $tracer
+like "mirror of a guest that slept: it gets the beginning only" "$(cat out)" \
+	"ready
+size $((256 * mib)) received [0-9]*: the beginning of it
+served 1 connections, 1 wrong"
+like "mirror of a guest that slept: the gap is said once" "$(cat err)" "mirrord-trace: *"
+is "mirror of a guest that slept: in one line" "$(wc -l <err)" 1
+
+wait "$target_server"
+nothing_left "after all of it"
+finish

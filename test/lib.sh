@@ -1,0 +1,244 @@
+# shellcheck shell=bash
+# The words that the end-to-end tests are written in. Each test file sources this first.
+#
+# A test runs on a small machine of its own: new network, pid, mount and uts namespaces, with a tmpfs
+# as /run. On it are the developer's side (the test itself: $tracer runs here), a *target* with
+# network, mount, pid and uts namespaces and an nginx, and a *client* that reaches the target by a
+# veth pair. All of it dies with the test's shell, however that dies: there is nothing to clean up.
+#
+#   ENGINE=auto|ptrace   BUILD=build/current   MUST=all   PATIENCE=20 (seconds)
+
+# shellcheck disable=SC2034  # much of what is defined here is used by the tests only
+set -u
+
+if [ -z "${TEST_MACHINE:-}" ]; then
+	[ "$(id -u)" = 0 ] || {
+		echo "$0: this makes namespaces: run it as root" >&2
+		exit 1
+	}
+	exec unshare --net --pid --mount --uts --fork --kill-child --mount-proc \
+		env TEST_MACHINE=1 bash "$0" "$@"
+fi
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(dirname "$here")
+BUILD=$(cd "$top/${BUILD:-build/current}" && pwd -P) || exit 1
+ENGINE=${ENGINE:-auto}
+PATIENCE=${PATIENCE:-20}
+family=$(basename "$0" .sh)
+python=/usr/bin/python3
+
+trap 'exit 130' INT TERM
+set +m # no words about jobs
+for name in $(compgen -e); do
+	case $name in
+	PATH | BUILD | ENGINE | MUST | PATIENCE | ONLY | ASAN_OPTIONS | UBSAN_OPTIONS) ;;
+	*) unset "$name" ;;
+	esac
+done
+mount -t tmpfs tmpfs /run
+T=/run/test
+mkdir -m 755 $T
+cd $T || exit 1
+hostname developer
+ip link set lo up
+export HOME=$T XDG_RUNTIME_DIR=$T LC_ALL=C
+
+mirrord_trace=$BUILD/mirrord-trace
+mirrord_agent=$BUILD/mirrord-agent
+guests=$BUILD/test/guest
+
+# ---- results, as TAP ----------------------------------------------------------------------------------
+
+tests=0
+failures=0
+
+# pass, fail NAME [what to show with the failure on stdin]
+pass() {
+	tests=$((tests + 1))
+	echo "ok $tests - $1"
+}
+
+fail() {
+	tests=$((tests + 1)) failures=$((failures + 1))
+	echo "not ok $tests - $1"
+	sed 's/^/#   /' | head -n 40
+}
+
+# skip NAME REASON; with MUST=all only what allowed-skips lists may be skipped.
+skip() {
+	if [ "${MUST:-}" = all ] && ! grep -q "^$family: $1 --" "$here/allowed-skips"; then
+		fail "$1" <<<"skipped, but MUST=all: $2"
+	else
+		tests=$((tests + 1))
+		echo "ok $tests - $1 # SKIP $2"
+	fi
+}
+
+# ok NAME COMMAND...: it succeeds. Its output is shown when it does not.
+ok() {
+	local name=$1 out
+	shift
+	if out=$("$@" 2>&1); then
+		pass "$name"
+	else
+		fail "$name" <<<"$out
+status $? of: $*"
+	fi
+}
+
+# is NAME GOT WANTED      like NAME GOT PATTERN (of case)
+is() {
+	if [ "$2" = "$3" ]; then
+		pass "$1"
+	else
+		fail "$1" < <(diff <(echo "$3") <(echo "$2") | sed 's/^</wanted:/; s/^>/got:   /')
+	fi
+}
+
+like() {
+	# shellcheck disable=SC2254  # a pattern is what is meant
+	case $2 in
+	$3) pass "$1" ;;
+	*) fail "$1" <<<"got:    $2
+wanted: $3" ;;
+	esac
+}
+
+finish() {
+	echo "1..$tests"
+	exit $((failures > 0))
+}
+
+# ---- waiting --------------------------------------------------------------------------------------
+
+# await COMMAND...: until it succeeds; false when PATIENCE is over.
+await() {
+	local deadline=$((SECONDS + PATIENCE))
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $deadline ] || return 1
+		sleep 0.02
+	done
+}
+
+gone() { ! kill -0 "$1" 2>/dev/null; }
+says() { grep -q -e "$2" "$1"; }
+
+# status_of PID: of a process of ours, which has PATIENCE to end.
+status_of() {
+	if await gone "$1"; then
+		wait "$1" 2>/dev/null
+	else
+		kill -KILL "$1"
+		return 124
+	fi
+}
+
+# ends NAME PID STATUS
+ends() {
+	status_of "$2"
+	is "$1" "status $?" "status $3"
+}
+
+# ---- places ---------------------------------------------------------------------------------------
+
+target_ip=10.77.0.2 target_ip6=fd77::2
+client_ip=10.77.0.1 client_ip6=fd77::1
+
+in_target() { nsenter --target "$target" --net --mount --pid --uts "$@"; }
+client() { nsenter --target "$client" --net "$@"; }
+
+# target_start: sets $target and $client, pids in those places.
+target_start() {
+	mkdir -p $T/nginx
+	cat >$T/nginx/nginx.conf <<-'END'
+		user root;
+		daemon off;
+		worker_processes 2;
+		pid nginx.pid;
+		error_log error.log;
+		events {}
+		http {
+			access_log off;
+			server {
+				listen 80;
+				listen [::]:80;
+				return 200 "target nginx\n";
+			}
+		}
+	END
+	unshare --net --mount --pid --uts --fork --kill-child --mount-proc sh -c '
+		hostname target
+		ip link set lo up
+		exec nginx -p /run/test/nginx/ -c nginx.conf' &
+	await child_of $! || fail "the target starts" </dev/null
+	target=$child
+	unshare --net sleep infinity &
+	client=$!
+	await differ "/proc/$client/ns/net" /proc/self/ns/net
+	ip link add target0 type veth peer name client0
+	place "$target" target0 $target_ip $target_ip6
+	place "$client" client0 $client_ip $client_ip6
+	await answers "target nginx" || fail "the target's nginx answers" <$T/nginx/error.log
+	processes >$T/known
+}
+
+child_of() { read -r -d ' ' child <"/proc/$1/task/$1/children"; }
+differ() { [ "$(readlink "$1")" != "$(readlink "$2")" ]; }
+
+place() { # PID LINK IPV4 IPV6
+	await differ "/proc/$1/ns/net" /proc/self/ns/net
+	ip link set "$2" netns "$1"
+	nsenter --target "$1" --net ip -batch - <<-END
+		link set lo up
+		addr add $3/24 dev $2
+		addr add $4/64 dev $2 nodad
+		link set $2 up
+	END
+}
+
+# get [URL]: what the client gets from the target.
+get() { client curl --silent --show-error --max-time 10 "${1:-http://$target_ip/}"; }
+answers() { [ "$(get "${2:-http://$target_ip/}")" = "$1" ]; }
+
+# ---- mirrord-trace --------------------------------------------------------------------------------
+
+# trace OPTIONS -- PROGRAM...: in the background, $tracer is its pid; its output goes to out and err.
+trace() {
+	: | tee $T/out >$T/err # what await reads must not be the last one's
+	"$mirrord_trace" --engine "$ENGINE" -t "pid:$target" "$@" >$T/out 2>$T/err &
+	tracer=$!
+}
+
+# subscribed: the guest listens and the agent has said yes: the notice on stderr, or the answer itself.
+local_port() { ss -Hltn "sport = :$1" | grep -q .; }
+
+# ports: numbers that no other run of this test uses; $port is the first of sixteen.
+port=20000
+ports() { port=$((port + 16)); }
+
+# ---- nothing stays --------------------------------------------------------------------------------
+
+# Programs on this machine, without this shell, its subshells and this pipe.
+processes() {
+	ps -eo pid=,args= | awk -v test="$0" '
+		!index($0, test) && $2 != "ps" && $2 !~ /awk/ { print $1, $2, $3, $4 }'
+}
+
+# Those that were not there when the target had been started.
+strangers() { processes | awk 'NR == FNR { old[$1]; next } !($1 in old)' $T/known -; }
+
+links_in_target() {
+	bpftool link show | grep "netns_ino $(stat -Lc %i "/proc/$target/ns/net")"
+}
+
+# nothing_left WHEN: the target is as it was, and no process of ours lives.
+nothing_left() {
+	local what=$1
+	await no_strangers
+	is "$what: no process stays" "$(strangers)" ""
+	is "$what: no BPF link and no nft rule stays" "$(links_in_target; in_target nft list ruleset)" ""
+	is "$what: the target answers" "$(get)" "target nginx"
+}
+
+no_strangers() { [ -z "$(strangers)" ]; }
