@@ -12,9 +12,12 @@ int redirect_listen(const struct addr *ip)
 {
 	cleanup_fd int fd = socket(
 		ip->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-	int off = 0;
+	int off = 0, on = 1;
 
-	if (fd < 0)
+	/* What is accepted here sits on the target's port, and inherits this. Without it the
+	 * target's own server could not bind its port again, not even with SO_REUSEADDR, until they
+	 * all are gone. */
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		return -errno;
 	if (ip->sa.sa_family == AF_INET6 &&
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0)

@@ -11,6 +11,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,6 +54,41 @@ static void refuse(struct session *s, const char *why)
 
 /* --- hello --- */
 
+/* Append an address as hello carries it. False when it does not fit. */
+static bool put_address(struct buf *b, const struct sockaddr *sa)
+{
+	bool v6 = sa->sa_family == AF_INET6;
+	size_t n = v6 ? 16 : 4;
+	uint8_t *p = buf_reserve(b, 1 + n);
+
+	if (!p)
+		return false;
+	put_uint(p, 1, v6 ? PROTO_IPV6 : PROTO_IPV4);
+	if (v6)
+		memcpy(p + 1, &((const struct sockaddr_in6 *)sa)->sin6_addr, n);
+	else
+		memcpy(p + 1, &((const struct sockaddr_in *)sa)->sin_addr, n);
+	buf_commit(b, 1 + n);
+	return true;
+}
+
+/* The addresses of this network namespace, as many as fit. */
+static void put_addresses(struct buf *b)
+{
+	struct ifaddrs *all;
+
+	if (getifaddrs(&all) < 0)
+		return;
+	for (struct ifaddrs *i = all; i; i = i->ifa_next) {
+		const struct sockaddr *sa = i->ifa_addr;
+
+		if (sa && (sa->sa_family == AF_INET || sa->sa_family == AF_INET6) &&
+			!put_address(b, sa))
+			break;
+	}
+	freeifaddrs(all);
+}
+
 static void answer_hello(struct session *s)
 {
 	const struct target *t = &s->agent->target;
@@ -67,8 +103,13 @@ static void answer_hello(struct session *s)
 			.about = span_of(t->about),
 		},
 	};
+	struct buf addresses;
 
+	buf_init(&addresses, PROTO_ADDRESSES_MAX);
+	put_addresses(&addresses);
+	m.hello.addresses = (struct span){ buf_head(&addresses), (uint32_t)buf_len(&addresses) };
 	mux_send(&s->mux, &m);
+	buf_done(&addresses);
 }
 
 static void on_hello(struct session *s, const struct msg *m)
@@ -232,7 +273,7 @@ static void session_end(struct session *s)
 	htab_done(&s->subscriptions);
 	list_del(&s->link);
 	if (s->agent->ends_with_session)
-		s->agent->loop.stop = true;
+		steal_leave(&s->agent->steal);
 	loop_defer(&s->agent->loop, &s->release);
 }
 

@@ -20,17 +20,38 @@
 /* One stolen connection, from accept to the end of its relay. */
 struct stolen {
 	struct relay relay;
+	struct steal *steal;
 	struct deferred release;
 };
+
+static void out_of_patience(struct timer *t)
+{
+	container_of(t, struct steal, patience)->loop->stop = true;
+}
 
 void steal_init(struct steal *s, struct loop *loop)
 {
 	*s = (struct steal){ .loop = loop, .listener = -1 };
+	timer_init(&s->patience, out_of_patience);
+}
+
+static void stop_if_idle(struct steal *s)
+{
+	if (s->leaving && !s->live)
+		s->loop->stop = true;
+}
+
+void steal_leave(struct steal *s)
+{
+	s->leaving = true;
+	loop_timer(s->loop, &s->patience, STEAL_LEAVE_MS);
+	stop_if_idle(s);
 }
 
 void steal_done(struct steal *s)
 {
 	acceptor_stop(&s->acceptor);
+	timer_cancel(&s->patience);
 	if (s->ops)
 		s->ops->close(s->redirect);
 	close_fd(&s->listener);
@@ -54,7 +75,11 @@ static void reset_and_close(int fd)
 
 static void stolen_release(struct deferred *d)
 {
-	free(container_of(d, struct stolen, release));
+	struct stolen *c = container_of(d, struct stolen, release);
+
+	c->steal->live--;
+	stop_if_idle(c->steal);
+	free(c);
 }
 
 static void stolen_over(struct relay *r, int error)
@@ -91,6 +116,8 @@ static int serve(struct steal *s, const struct steal_port *p, int fd, const stru
 		free(c);
 		return r;
 	}
+	c->steal = s;
+	s->live++;
 	/* The relay sends nothing before the loop's next turn: the client hears of the connection
 	 * before it sees its bytes. */
 	incoming_announce(&p->owner, channel, peer, local);

@@ -14,7 +14,14 @@ struct steal {
 	int listener;
 	struct acceptor acceptor;
 	struct htab ports; /* of struct steal_port, by port_key() */
+	unsigned live;     /* connections */
+	bool leaving;
+	struct timer patience;
 };
+
+/* How long the last bytes of connections may take to be delivered when the agent has no client
+ * left. */
+#define STEAL_LEAVE_MS 5000
 
 /* One port and its owner; embedded in a subscription. */
 struct steal_port {
@@ -27,6 +34,9 @@ struct steal_port {
 
 void steal_init(struct steal *s, struct loop *loop);
 void steal_done(struct steal *s);
+
+/* steal_leave() - stop the loop once nothing is left to deliver. */
+void steal_leave(struct steal *s);
 
 /* steal_add() - give the port's new connections to the owner. 0, or -errno with a sentence in e;
  * -EADDRINUSE when somebody else has them. */

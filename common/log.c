@@ -1,5 +1,6 @@
 #include "log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ bool log_is_verbose(void)
 
 __attribute__((format(printf, 1, 0))) static void log_line(const char *fmt, va_list ap)
 {
+	struct pollfd err = { .fd = STDERR_FILENO, .events = POLLOUT };
 	char line[LOG_LINE_MAX];
 	size_t n = (size_t)snprintf(line, sizeof(line), "%s: ", log_name);
 	int len = vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
@@ -33,7 +35,9 @@ __attribute__((format(printf, 1, 0))) static void log_line(const char *fmt, va_l
 	if (n > sizeof(line) - 2)
 		n = sizeof(line) - 2;
 	line[n++] = '\n';
-	/* A stderr that is gone or full must not stop the guest. */
+	/* A stderr that is gone or full must not stop the guest: the line is lost. */
+	if (poll(&err, 1, 0) != 1 || !(err.revents & POLLOUT))
+		return;
 	if (write(STDERR_FILENO, line, n) < 0)
 		return;
 }

@@ -128,23 +128,29 @@ static void run_timers(struct loop *l)
 	}
 }
 
-int loop_run(struct loop *l)
+int loop_turn(struct loop *l)
 {
 	struct epoll_event ev[LOOP_EVENTS];
+	int n = epoll_wait(l->epfd, ev, LOOP_EVENTS, next_timeout(l));
 
-	while (!l->stop) {
-		int n = epoll_wait(l->epfd, ev, LOOP_EVENTS, next_timeout(l));
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < n; i++) {
+		struct watch *w = ev[i].data.ptr;
 
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		for (int i = 0; i < n; i++) {
-			struct watch *w = ev[i].data.ptr;
-
-			if (w->fd >= 0)
-				w->fn(w, ev[i].events);
-		}
-		run_timers(l);
-		run_deferred(l);
+		if (w->fd >= 0)
+			w->fn(w, ev[i].events);
 	}
+	run_timers(l);
+	run_deferred(l);
 	return 0;
+}
+
+int loop_run(struct loop *l)
+{
+	int r = 0;
+
+	while (!l->stop && r == 0)
+		r = loop_turn(l);
+	return r;
 }

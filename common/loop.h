@@ -39,6 +39,9 @@ struct deferred {
 int loop_init(struct loop *l); /* 0 or -errno */
 void loop_done(struct loop *l);
 
+/* loop_turn() - wait for events, and serve those that came. 0 or -errno of epoll_wait(2). */
+int loop_turn(struct loop *l);
+
 /* loop_run() - serve until a handler sets stop. 0 or -errno of epoll_wait(2). */
 int loop_run(struct loop *l);
 

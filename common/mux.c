@@ -23,6 +23,14 @@ static void mux_event(struct watch *w, uint32_t events);
 static void mux_flush_turn(struct deferred *d);
 static void mux_keepalive(struct timer *t);
 
+static bool is_unix(int fd)
+{
+	int domain = AF_UNSPEC;
+	socklen_t len = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 int mux_init(
 	struct mux *mux, struct loop *loop, int fd, enum proto_side side, const struct mux_ops *ops)
 {
@@ -40,11 +48,14 @@ int mux_init(
 	r = loop_add(loop, &mux->watch, fd, EPOLLIN, mux_event);
 	if (r < 0)
 		return r;
-	loop_timer(loop, &mux->keepalive, MUX_KEEPALIVE_MS);
+	/* The kernel tells when the peer of a unix socket is dead; one that is only stopped, as by
+	 * Ctrl-Z, may take its time. */
+	if (!is_unix(fd))
+		loop_timer(loop, &mux->keepalive, MUX_KEEPALIVE_MS);
 	return 0;
 }
 
-static void reset_all(struct mux *mux, int error)
+static void reset_all(struct mux *mux)
 {
 	struct hnode *n;
 
@@ -52,12 +63,12 @@ static void reset_all(struct mux *mux, int error)
 		struct channel *c = container_of(n, struct channel, node);
 
 		channel_close(c);
-		c->ops->reset(c, error);
+		c->ops->reset(c, ENOTCONN);
 	}
 }
 
 /* The end of service, by whatever cause. Idempotent. */
-static void shut(struct mux *mux, int error)
+static void shut(struct mux *mux)
 {
 	int fd = mux->watch.fd;
 
@@ -66,14 +77,14 @@ static void shut(struct mux *mux, int error)
 	list_del(&mux->flush.link);
 	loop_del(mux->loop, &mux->watch);
 	close_fd(&fd);
-	reset_all(mux, error);
+	reset_all(mux);
 	buf_done(&mux->in);
 	buf_done(&mux->out);
 }
 
 void mux_done(struct mux *mux)
 {
-	shut(mux, ECONNRESET);
+	shut(mux);
 	htab_done(&mux->channels);
 }
 
@@ -81,7 +92,7 @@ void mux_fail(struct mux *mux, int error, const char *why)
 {
 	if (mux->lost)
 		return;
-	shut(mux, ECONNRESET);
+	shut(mux);
 	mux->ops->lost(mux, error, why);
 }
 

@@ -18,7 +18,8 @@
 #define MUX_OUT_MAX      (8u << 20) /* queued in all, with what may not wait */
 #define MUX_IN_MAX       (4u * PROTO_FRAME_MAX)
 
-/* A link that has said nothing for this long is asked, and then has as long again to answer. */
+/* A link over TCP that has said nothing for this long is asked, and then has as long again to
+ * answer. */
 #define MUX_KEEPALIVE_MS 15000
 
 struct mux;
@@ -53,7 +54,8 @@ struct channel_ops {
 	void (*data)(struct channel *c, const uint8_t *p, size_t n);
 	/* No more bytes will come. */
 	void (*eof)(struct channel *c);
-	/* Both directions are over; the channel has left the mux already. error: errno, or 0. */
+	/* Both directions are over; the channel has left the mux already. error: errno, or 0;
+	 * ENOTCONN when it is the link that was lost. */
 	void (*reset)(struct channel *c, int error);
 	/* channel_room() is no longer 0. */
 	void (*writable)(struct channel *c);

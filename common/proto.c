@@ -258,5 +258,10 @@ const char *proto_print(struct span text, char *s, size_t size)
 	if (n)
 		memcpy(s, text.data, n);
 	s[n] = '\0';
+	/* The controls of the second kind, U+0080 to U+009F, which some terminals obey. */
+	for (size_t i = 1; i < n; i++) {
+		if ((uint8_t)s[i - 1] == 0xc2 && (uint8_t)s[i] < 0xa0)
+			s[i - 1] = s[i] = '?';
+	}
 	return s;
 }

@@ -21,6 +21,9 @@
 /* The largest errno; a greater number from the peer is taken for EPROTO. */
 #define PROTO_ERRNO_MAX 4095
 
+/* The bytes of a target's addresses in its hello. */
+#define PROTO_ADDRESSES_MAX 4096
+
 /* What a channel may send before the first credit arrives. */
 #define PROTO_WINDOW (1u << 20)
 
@@ -106,7 +109,8 @@ void proto_put_header(uint8_t *p, enum msg_type type, uint32_t id, uint32_t body
 /* proto_name() - "subscribe", or "?" for a number that is not in the table. */
 const char *proto_name(enum msg_type type);
 
-/* proto_print() - the text of a span as a string, cut to fit; returns s. */
+/* proto_print() - the text of a span as a string for people, cut to fit, without anything that a
+ * terminal would obey; returns s. */
 const char *proto_print(struct span text, char *s, size_t size);
 
 #endif

@@ -26,7 +26,7 @@ static void finish(struct relay *r, int error, bool reset)
 	int fd = r->watch.fd;
 
 	loop_del(r->loop, &r->watch);
-	if (reset)
+	if (reset && fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	close_fd(&fd);
 	channel_close(&r->ch);
@@ -162,12 +162,27 @@ static void relay_eof(struct channel *c)
 		finish(r, 0, false);
 }
 
+/* The link is lost, but the peer's stream had come to its end before: the socket gets all of it. */
+static void deliver_rest(struct relay *r)
+{
+	r->ch.eof_sent = r->read_over = true; /* nobody is left to send to */
+	shut_if_drained(r);
+	if (r->write_over)
+		finish(r, 0, false);
+	else
+		want_events(r);
+}
+
 static void relay_reset(struct channel *c, int error)
 {
 	struct relay *r = relay_of(c);
 
+	if (error == ENOTCONN && c->eof_received && !r->connecting) {
+		deliver_rest(r);
+		return;
+	}
 	/* The socket may have been connected just now. */
-	if (buf_len(&r->pending))
+	if (buf_len(&r->pending) && r->watch.fd >= 0)
 		write_some(r, buf_head(&r->pending), buf_len(&r->pending));
 	finish(r, error ? error : ECONNRESET, true);
 }
@@ -236,6 +251,16 @@ static void relay_event(struct watch *w, uint32_t events)
 		want_events(r);
 }
 
+int relay_connect(struct relay *r, int fd)
+{
+	uint32_t events = r->connecting ? EPOLLOUT : EPOLLIN;
+	int error = loop_add(r->loop, &r->watch, fd, events, relay_event);
+
+	if (error < 0)
+		close_fd(&fd);
+	return error;
+}
+
 int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id, int fd,
 	bool connecting, void (*over)(struct relay *r, int error))
 {
@@ -243,17 +268,17 @@ int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id
 
 	r->loop = loop;
 	r->watch.fd = -1;
-	r->connecting = connecting;
+	r->connecting = connecting || fd < 0;
 	r->read_over = r->write_over = false;
 	r->over = over;
 	buf_init(&r->pending, PROTO_WINDOW);
 	error = channel_open(&r->ch, mux, id, &relay_channel);
-	if (error == 0) {
-		error = loop_add(loop, &r->watch, fd, connecting ? EPOLLOUT : EPOLLIN, relay_event);
-		if (error < 0)
-			channel_close(&r->ch);
-	}
-	if (error < 0)
+	if (error < 0) {
 		close_fd(&fd);
+		return error;
+	}
+	error = fd < 0 ? 0 : relay_connect(r, fd);
+	if (error < 0)
+		channel_close(&r->ch);
 	return error;
 }

@@ -10,21 +10,29 @@ struct relay {
 	struct loop *loop;
 	struct watch watch;
 	struct buf pending; /* came by the channel, not yet written to the socket */
-	bool connecting;    /* connect(2) of the socket is under way */
+	bool connecting;    /* connect(2) of the socket is under way, or there is no socket yet */
 	bool drop_replies; /* what the socket sends is read and forgotten (a mirrored connection) */
 	bool read_over;    /* the socket has sent its last byte */
 	bool write_over;   /* we have shut our side of the socket */
 	void (*over)(struct relay *r, int error);
 };
 
+/* A stream that had come to its end when the link was lost is still delivered whole; what ends
+ * later is reset. */
+
 /* relay_start() - join the socket fd (non-blocking) with the channel id. The relay owns fd, also
- * when it fails; then the channel is not open, and what the peer is told is up to the caller.
+ * when it fails; then the channel is not open, and what the peer is told is up to the caller. With
+ * fd -1 the socket comes later; until then the relay keeps what the channel brings.
  *
  * over() is called once when both directions have ended in order (error 0), or when either side was
  * reset or lost (error: errno); the socket is closed by then, and the relay's memory is the owner's
  * to release with loop_defer(). 0 or -errno; after an error over() is not called. */
 int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id, int fd,
 	bool connecting, void (*over)(struct relay *r, int error));
+
+/* relay_connect() - the socket of a relay that has none yet, connected or connecting. The relay
+ * owns fd, also when it fails; then it has none still. 0 or -errno. */
+int relay_connect(struct relay *r, int fd);
 
 /* relay_abort() - reset both sides; over() is called. */
 void relay_abort(struct relay *r, int error);

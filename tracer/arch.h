@@ -45,6 +45,9 @@ struct arch {
 	/* There: the call is to start again whatever the signal's handler's flags say. 0;
 	 * -EOPNOTSUPP: the kernel has decided already, and only the signal can be held back. */
 	int (*restart)(struct user_regs_struct *r);
+
+	/* There: the call is over instead, with that errno. */
+	void (*fail)(struct user_regs_struct *r, int error);
 };
 
 extern const struct arch arch;

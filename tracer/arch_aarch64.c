@@ -83,6 +83,12 @@ static int restart(struct user_regs_struct *r)
 	return -EOPNOTSUPP;
 }
 
+static void fail_call(struct user_regs_struct *r, int error)
+{
+	r->regs[0] = (uint64_t)-error;
+	r->pc += 4;
+}
+
 const struct arch arch = {
 	.audit = AUDIT_ARCH_AARCH64,
 	.scmp = SCMP_ARCH_AARCH64,
@@ -99,4 +105,5 @@ const struct arch arch = {
 	.again = again,
 	.is_interrupted = is_interrupted,
 	.restart = restart,
+	.fail = fail_call,
 };

@@ -74,6 +74,11 @@ static int restart(struct user_regs_struct *r)
 	return 0;
 }
 
+static void fail_call(struct user_regs_struct *r, int error)
+{
+	r->rax = (uint64_t)-error;
+}
+
 const struct arch arch = {
 	.audit = AUDIT_ARCH_X86_64,
 	.scmp = SCMP_ARCH_X86_64,
@@ -90,4 +95,5 @@ const struct arch arch = {
 	.again = again,
 	.is_interrupted = is_interrupted,
 	.restart = restart,
+	.fail = fail_call,
 };

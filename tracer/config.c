@@ -85,6 +85,17 @@ static int set_enum(const struct option_row *o, unsigned *to, const char *value,
 	return err_set(e, -1, "--%s is one of %s; it cannot be '%s'", o->flag, known, value);
 }
 
+static bool is_no(const char *value)
+{
+	static const char *const words[] = { "0", "no", "off", "false" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcmp(words[i], value) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int set_option(
 	struct config *c, const struct option_row *o, const char *value, struct err *e)
 {
@@ -99,7 +110,7 @@ static int set_option(
 	case OPTION_ENUM:
 		return set_enum(o, to, value, e);
 	case OPTION_TRUE:
-		*(bool *)to = true;
+		*(bool *)to = !value || !is_no(value);
 		return 0;
 	case OPTION_SHORT:
 		*(unsigned *)to = o->value;

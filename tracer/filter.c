@@ -22,7 +22,9 @@ static void release_filter(scmp_filter_ctx *ctx)
 static int add_row(scmp_filter_ctx ctx, const struct sysdef *d, uint32_t trap)
 {
 	uint32_t action = d->fixed_errno ? SCMP_ACT_ERRNO(d->fixed_errno) : trap;
-	struct scmp_arg_cmp only = SCMP_CMP64(d->compare_arg, d->compare, d->compare_with, 0);
+	bool masked = d->compare == SCMP_CMP_MASKED_EQ;
+	struct scmp_arg_cmp only = SCMP_CMP64(d->compare_arg, d->compare,
+		masked ? UINT32_MAX : d->compare_with, masked ? d->compare_with : 0);
 
 	if (d->compare == _SCMP_CMP_MIN)
 		return seccomp_rule_add_array(ctx, action, d->nr, 0, NULL);

@@ -74,7 +74,11 @@ static void pin(struct follow *f, pid_t tid)
 
 void follow_stop(struct follow *f, pid_t tid)
 {
-	f->stops++;
-	if (!f->pinned && f->stops >= FOLLOW_STOPS)
+	if (f->stops++ == 0 && !f->pinned)
+		f->since_ns = now_ns();
+	if (f->pinned || f->stops < FOLLOW_STOPS)
+		return;
+	f->stops = 0;
+	if (now_ns() - f->since_ns < FOLLOW_REST_MS * UINT64_C(1000000))
 		pin(f, tid);
 }

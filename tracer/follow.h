@@ -12,6 +12,7 @@ struct follow {
 	struct loop *loop;
 	struct timer rest;
 	unsigned stops; /* since it was last looked at */
+	uint64_t since_ns;
 	bool pinned;
 	cpu_set_t allowed; /* where we may run, to go back to */
 };

@@ -5,11 +5,16 @@
  * A connection of the target arrives as a channel. We connect to the guest's listener over
  * loopback, so the guest accepts a real TCP connection whose other end is our relay. Which one is
  * told by the two addresses of that connection: they are unique as long as the guest's socket
- * exists. */
+ * exists.
+ *
+ * Over loopback we could connect faster than the guest accepts, and what a full accept queue drops
+ * comes back after a second or, when its peer resets it meanwhile, never. So we connect only where
+ * there is room; a connection that has to wait keeps its bytes in a relay without a socket. */
 #include "incoming.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -42,22 +47,35 @@ struct user {
 	void *data;
 };
 
+enum conn_state {
+	CONN_WAITING, /* for room in the guest's accept queue */
+	CONN_HANDED,  /* it has a socket, connected or connecting, and is in the table */
+	CONN_OVER,
+};
+
 struct conn {
 	struct relay relay;
 	struct hnode node;
-	struct list link; /* among those that are over */
+	struct list link; /* waiting or starting at its listener, or among those that are over */
 	struct incoming *incoming;
 	struct addr near, far;   /* our end of the local connection, and the guest's */
 	struct addr peer, local; /* the client's, and what it connected to */
-	bool is_over;
+	uint64_t guest;          /* cookie of the guest's end, once it has asked */
+	enum conn_state state;
+	bool is_known; /* in the table */
 	struct deferred release;
 };
+
+static void retry(struct timer *t);
+static void say_lost(struct timer *t);
 
 void incoming_init(struct incoming *in, struct tracer *tr)
 {
 	*in = (struct incoming){ .tracer = tr, .next_id = 1 };
 	list_init(&in->subscriptions);
 	list_init(&in->over);
+	timer_init(&in->retry, retry);
+	timer_init(&in->say_lost, say_lost);
 }
 
 static void conn_free(struct incoming *in, struct conn *c)
@@ -72,6 +90,10 @@ void incoming_done(struct incoming *in)
 {
 	struct hnode *n;
 
+	timer_cancel(&in->retry);
+	timer_cancel(&in->say_lost);
+	if (in->lost)
+		say_lost(&in->say_lost);
 	while ((n = htab_any(&in->conns)))
 		conn_free(in, container_of(n, struct conn, node));
 	htab_done(&in->conns);
@@ -180,6 +202,8 @@ static int use(struct incoming *in, struct sock *s, enum proto_family family,
 
 	if (!is_served(s, family))
 		return 0;
+	if (in->tracer->link.mux.lost)
+		return -ENETDOWN;
 	user = calloc(1, sizeof(*user));
 	sub = user ? subscribe(in, addr_port(&s->asked), family) : NULL;
 	if (!sub) {
@@ -199,12 +223,13 @@ void incoming_listen(struct incoming *in, struct sock *s,
 	if (r == 0)
 		r = use(in, s, PROTO_IPV6, done, data);
 	if (r < 0)
-		incoming_unlisten(in, s);
+		incoming_leave(in, s, data);
 	if (r < 0 || !asked_of(in, s, data))
 		done(s, r, data);
 }
 
-void incoming_forget(struct incoming *in, struct sock *s, void *data)
+/* Its done() is not called any more. */
+static void forget(struct incoming *in, struct sock *s, const void *data)
 {
 	list_for_each (pos, &in->subscriptions) {
 		struct subscription *sub = list_entry(pos, struct subscription, link);
@@ -218,22 +243,54 @@ void incoming_forget(struct incoming *in, struct sock *s, void *data)
 	}
 }
 
-void incoming_unlisten(struct incoming *in, struct sock *s)
+static void refuse_waiting(struct sock *s)
 {
-	s->remote = false;
+	while (!list_empty(&s->waiting))
+		relay_abort(&list_entry(s->waiting.next, struct conn, link)->relay, ECONNREFUSED);
+}
+
+/* Take out the listener's uses: all, or those of one listen(2). */
+static void leave(struct incoming *in, const struct sock *s, bool all, const void *data)
+{
 	list_for_each_safe (pos, &in->subscriptions) {
 		struct subscription *sub = list_entry(pos, struct subscription, link);
 
 		list_for_each_safe (u, &sub->users) {
 			struct user *user = list_entry(u, struct user, link);
 
-			if (user->sock != s)
+			if (user->sock != s || !(all || user->data == data))
 				continue;
 			list_del(&user->link);
 			free(user);
 		}
 		unsubscribe_unused(in, sub);
 	}
+}
+
+void incoming_leave(struct incoming *in, struct sock *s, const void *data)
+{
+	leave(in, s, false, data);
+}
+
+void incoming_unlisten(struct incoming *in, struct sock *s)
+{
+	s->remote = false;
+	s->room = 0;
+	refuse_waiting(s);
+	leave(in, s, true, NULL);
+}
+
+bool incoming_is_asked(const struct incoming *in, const struct sock *s)
+{
+	list_for_each (pos, &in->subscriptions) {
+		struct subscription *sub = list_entry(pos, struct subscription, link);
+
+		list_for_each (u, &sub->users) {
+			if (list_entry(u, struct user, link)->sock == s)
+				return true;
+		}
+	}
+	return false;
 }
 
 /* A listener that waits for this subscription and, after this answer, for no other. */
@@ -260,9 +317,9 @@ static void tell_users(struct incoming *in, uint32_t id, int result)
 		struct sock *s = user->sock;
 		void *data = user->data;
 
-		incoming_forget(in, s, data);
+		forget(in, s, data);
 		if (result < 0)
-			incoming_unlisten(in, s);
+			incoming_leave(in, s, data);
 		done(s, result, data);
 	}
 }
@@ -289,6 +346,27 @@ static void got_subscribed(struct incoming *in, const struct msg *m)
 	tell_users(in, m->id, -error);
 }
 
+static struct subscription *first_asked(const struct incoming *in)
+{
+	list_for_each (pos, &in->subscriptions) {
+		struct subscription *sub = list_entry(pos, struct subscription, link);
+
+		if (sub->state == SUBSCRIPTION_ASKED)
+			return sub;
+	}
+	return NULL;
+}
+
+void incoming_link_lost(struct incoming *in)
+{
+	struct subscription *sub;
+
+	while ((sub = first_asked(in))) {
+		sub->state = SUBSCRIPTION_ON;
+		tell_users(in, sub->id, -ENETDOWN);
+	}
+}
+
 /* --- connections --- */
 
 static uint64_t conn_key(const struct addr *near, const struct addr *far)
@@ -301,6 +379,10 @@ static void conn_release(struct deferred *d)
 	struct conn *c = container_of(d, struct conn, release);
 	struct incoming *in = c->incoming;
 
+	if (!c->is_known) {
+		conn_free(in, c);
+		return;
+	}
 	list_append(&in->over, &c->link);
 	if (++in->nover <= INCOMING_REMEMBERED_MAX)
 		return;
@@ -308,18 +390,50 @@ static void conn_release(struct deferred *d)
 	conn_free(in, list_entry(in->over.next, struct conn, link));
 }
 
+static void say_lost(struct timer *t)
+{
+	struct incoming *in = container_of(t, struct incoming, say_lost);
+
+	log_err("%lu of the target's connections could not be handed to the program: %s", in->lost,
+		strerror(in->lost_error));
+	in->lost = 0;
+}
+
+static void conn_lost(struct incoming *in, int error)
+{
+	in->lost++;
+	in->lost_error = error;
+	if (list_empty(&in->say_lost.link))
+		loop_timer(&in->tracer->loop, &in->say_lost, INCOMING_LOST_MS);
+}
+
 static void conn_over(struct relay *r, int error)
 {
 	struct conn *c = container_of(r, struct conn, relay);
 	struct tracer *tr = c->incoming->tracer;
+	bool handed = c->state == CONN_HANDED;
 	char peer[ADDR_STRLEN];
 
 	log_dbg("connection from %s is over%s%s", addr_format(&c->peer, peer), error ? ": " : "",
 		error ? strerror(error) : "");
-	c->is_over = true;
-	if (error == ECONNREFUSED)
+	c->state = CONN_OVER;
+	list_del(&c->link);
+	if (handed && r->connecting && error == ECONNREFUSED)
 		sock_refused(&tr->socks, &c->far);
+	else if (handed && r->connecting && error == ETIMEDOUT)
+		conn_lost(c->incoming, error);
 	loop_defer(&tr->loop, &c->release);
+}
+
+bool incoming_is_sending(const struct incoming *in)
+{
+	htab_for_each (n, &in->conns) {
+		const struct conn *c = container_of(n, struct conn, node);
+
+		if (c->state == CONN_HANDED && !c->relay.read_over && !c->relay.connecting)
+			return true;
+	}
+	return false;
 }
 
 bool incoming_has_port(const struct incoming *in, uint16_t port)
@@ -327,7 +441,7 @@ bool incoming_has_port(const struct incoming *in, uint16_t port)
 	htab_for_each (n, &in->conns) {
 		const struct conn *c = container_of(n, struct conn, node);
 
-		if (!c->is_over && addr_port(&c->far) == port)
+		if (c->state == CONN_HANDED && addr_port(&c->far) == port)
 			return true;
 	}
 	return false;
@@ -336,14 +450,19 @@ bool incoming_has_port(const struct incoming *in, uint16_t port)
 bool incoming_addresses(const struct incoming *in, int fd, struct addr *peer, struct addr *local)
 {
 	struct addr near, far;
+	uint64_t guest;
 
 	if (!in->conns.count || addr_of_peer(fd, &near) < 0 || addr_of_socket(fd, &far) < 0)
 		return false;
+	guest = sock_cookie(fd);
 	for (struct hnode *n = htab_find(&in->conns, conn_key(&near, &far)); n; n = htab_next(n)) {
-		const struct conn *c = container_of(n, struct conn, node);
+		struct conn *c = container_of(n, struct conn, node);
 
-		if (!addr_equal(&c->near, &near) || !addr_equal(&c->far, &far))
+		/* A later connection may have got the same addresses. */
+		if (!addr_equal(&c->near, &near) || !addr_equal(&c->far, &far) ||
+			(c->guest && c->guest != guest))
 			continue;
+		c->guest = guest;
 		if (peer)
 			*peer = addr_map(&c->peer, near.sa.sa_family);
 		if (local)
@@ -375,7 +494,7 @@ static struct sock *choose(const struct subscription *sub, const struct addr *lo
 }
 
 /* Start connecting to the listener; the socket, or -errno. */
-static int connect_to(const struct addr *to, bool *connecting)
+static int connect_to(const struct addr *to)
 {
 	cleanup_fd int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int on = 1;
@@ -383,20 +502,15 @@ static int connect_to(const struct addr *to, bool *connecting)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	*connecting = connect(fd, &to->sa, addr_len(to)) < 0;
-	if (*connecting && errno != EINPROGRESS)
+	if (connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS)
 		return -errno;
 	return take_fd(&fd);
 }
 
-static int conn_start(struct incoming *in, struct conn *c, struct sock *s, uint32_t channel)
+static int conn_connect(struct incoming *in, struct conn *c)
 {
-	struct tracer *tr = in->tracer;
-	bool connecting;
-	int fd, r;
+	int fd = connect_to(&c->far), r;
 
-	c->far = sock_reaches(s, c->peer.sa.sa_family);
-	fd = connect_to(&c->far, &connecting);
 	if (fd < 0)
 		return fd;
 	r = addr_of_socket(fd, &c->near);
@@ -406,11 +520,93 @@ static int conn_start(struct incoming *in, struct conn *c, struct sock *s, uint3
 		close(fd);
 		return r;
 	}
+	c->is_known = true;
+	c->state = CONN_HANDED;
+	return relay_connect(&c->relay, fd);
+}
+
+/* How many connections to a listener are under way and perhaps not in its queue. */
+static unsigned starting(struct sock *s)
+{
+	unsigned n = 0;
+
+	list_for_each_safe (pos, &s->starting) {
+		if (list_entry(pos, struct conn, link)->relay.connecting)
+			n++;
+		else
+			list_del(pos);
+	}
+	return n;
+}
+
+/* One place in the accept queue. Where the kernel does not tell there is always one. */
+static bool take_room(struct incoming *in, struct sock *s, const struct addr *at)
+{
+	int room;
+
+	if (!s->room) {
+		room = sock_queue_room(&in->tracer->socks, at);
+		s->room = room < 0 ? 1 : (unsigned)room - MIN((unsigned)room, starting(s));
+	}
+	if (!s->room)
+		return false;
+	s->room--;
+	return true;
+}
+
+/* Hand over what waits for the listener, as far as its queue takes it. */
+static void hand_over(struct incoming *in, struct sock *s)
+{
+	while (!list_empty(&s->waiting)) {
+		struct conn *c = list_entry(s->waiting.next, struct conn, link);
+		int r;
+
+		if (!take_room(in, s, &c->far))
+			return;
+		list_del(&c->link);
+		list_append(&s->starting, &c->link);
+		r = conn_connect(in, c);
+		if (r == -ECONNREFUSED)
+			sock_check_soon(&in->tracer->socks);
+		else if (r < 0)
+			conn_lost(in, -r);
+		if (r < 0)
+			relay_abort(&c->relay, -r);
+	}
+}
+
+static void retry(struct timer *t)
+{
+	struct incoming *in = container_of(t, struct incoming, retry);
+	struct tracer *tr = in->tracer;
+
+	list_for_each (pos, &tr->socks.listening) {
+		struct sock *s = list_entry(pos, struct sock, link);
+
+		hand_over(in, s);
+		if (!list_empty(&s->waiting) && list_empty(&t->link))
+			loop_timer(&tr->loop, t, INCOMING_RETRY_MS);
+	}
+}
+
+static int conn_start(struct incoming *in, struct conn *c, struct sock *s, uint32_t channel)
+{
+	struct tracer *tr = in->tracer;
+	bool is_first;
+	int r;
+
+	c->far = sock_reaches(s, c->peer.sa.sa_family);
 	c->relay.drop_replies = tr->cfg->incoming == INCOMING_MIRROR;
-	r = relay_start(&c->relay, &tr->loop, &tr->link.mux, channel, fd, connecting, conn_over);
+	r = relay_start(&c->relay, &tr->loop, &tr->link.mux, channel, -1, true, conn_over);
 	if (r < 0)
-		htab_del(&in->conns, &c->node);
-	return r;
+		return r;
+	is_first = list_empty(&s->waiting);
+	list_append(&s->waiting, &c->link);
+	if (is_first)
+		hand_over(in, s);
+	if (!list_empty(&s->waiting) && list_empty(&in->retry.link))
+		loop_timer(&tr->loop, &in->retry, INCOMING_RETRY_MS);
+	return 0;
 }
 
 static void refuse(struct incoming *in, uint32_t channel, int error)
@@ -429,6 +625,8 @@ static void got_incoming(struct incoming *in, const struct msg *m)
 	int r;
 
 	if (!c) {
+		if (s)
+			conn_lost(in, ENOMEM);
 		refuse(in, m->id, s ? ENOMEM : ECONNREFUSED);
 		return;
 	}
@@ -442,18 +640,22 @@ static void got_incoming(struct incoming *in, const struct msg *m)
 		addr_format(&c->local, local), r < 0 ? ": " : "", r < 0 ? strerror(-r) : "");
 	if (r < 0) {
 		free(c);
+		conn_lost(in, -r);
 		refuse(in, m->id, -r);
 	}
 }
 
 static void got_gap(struct incoming *in, const struct msg *m)
 {
+	char lost[40] = "what followed";
+
 	in->gaps++;
+	if (m->gap.missing)
+		snprintf(lost, sizeof(lost), "%llu bytes", (unsigned long long)m->gap.missing);
 	log_err("a mirrored connection ends after %llu bytes: the copy could not keep up and lost "
-		"%s%llu "
-		"bytes (%lu so far); the target's own connection is not affected",
-		(unsigned long long)m->gap.after, m->gap.missing ? "" : "some, at least ",
-		(unsigned long long)m->gap.missing, in->gaps);
+		"%s "
+		"(gap %lu of this run); the target's own connection is not affected",
+		(unsigned long long)m->gap.after, lost, in->gaps);
 }
 
 void incoming_message(struct incoming *in, const struct msg *m)

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +29,15 @@
 /* A signal of a group reaches all its members in one go: later than this it is another signal. */
 #define SAME_SIGNAL_NS 1000000000u
 
-static const int passed_on[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM,
-	SIGWINCH, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU };
+#define WAKER_MS 20 /* often enough for a person */
+
+/* Not passed on: what cannot be, what is ours, and what only a program's own doing causes. */
+static const int kept[] = { SIGKILL, SIGSTOP, SIGCHLD, SIGPIPE, SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+	SIGTRAP, SIGSYS };
+
+/* What a terminal sends to the whole group. */
+static const int of_terminal[] = { SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
+	SIGCONT };
 
 /* The last signal of each kind that the guest was given by a process, and when. */
 static struct {
@@ -77,30 +85,52 @@ static bool has_it_already(const struct tracer *tr, int sig, pid_t sender)
 	return is_pending(tr->guest, sig);
 }
 
-static void pass_on(const struct tracer *tr, const struct signalfd_siginfo *si)
+void job_kill(struct tracer *tr, int sig)
+{
+	if (tr->status == GUEST_RUNS) {
+		kill(tr->guest, sig);
+		return;
+	}
+	htab_for_each (n, &tr->tasks) {
+		struct proc *p = task_proc(tr, container_of(n, struct task, node));
+
+		if (p)
+			kill(p->tgid, sig);
+	}
+}
+
+static bool is_in(const int *set, size_t n, int sig)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (set[i] == sig)
+			return true;
+	}
+	return false;
+}
+
+static void pass_on(struct tracer *tr, const struct signalfd_siginfo *si)
 {
 	int sig = (int)si->ssi_signo;
 
-	if (si->ssi_code != SI_USER && si->ssi_code != SI_QUEUE)
-		return; /* the terminal's: the guest has its own */
-	if (!has_it_already(tr, sig, (pid_t)si->ssi_pid))
-		kill(tr->guest, sig);
+	if (si->ssi_code == SI_KERNEL && is_in(of_terminal, ARRAY_SIZE(of_terminal), sig))
+		return; /* the guest has its own */
+	if (tr->status != GUEST_RUNS || !has_it_already(tr, sig, (pid_t)si->ssi_pid))
+		job_kill(tr, sig);
 }
 
-/* A process that continues us once something has happened to the guest, which is when a SIGCHLD
- * waits for us. It looks often enough for a person. */
-static pid_t start_waker(void)
+/* A process that continues us once something has happened to the guest: a SIGCHLD waits for us, or
+ * one of its calls does. */
+static pid_t start_waker(const struct tracer *tr)
 {
-	struct timespec often = { .tv_nsec = 20000000 };
+	struct pollfd p = { .fd = tr->listener.fd, .events = POLLIN };
 	pid_t us = getpid(), pid = fork();
 
 	if (pid)
 		return pid;
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	close_range(0, ~0U, 0);
-	while (getppid() == us && !is_pending(us, SIGCHLD))
-		nanosleep(&often, NULL);
+	while (getppid() == us && poll(&p, 1, WAKER_MS) == 0 && !is_pending(us, SIGCHLD))
+		;
 	kill(us, SIGCONT);
 	_exit(0);
 }
@@ -138,7 +168,7 @@ void job_guest_stopped(struct tracer *tr, pid_t tid, int sig)
 		return;
 	}
 	given[sig].sender = 0;
-	waker = start_waker();
+	waker = start_waker(tr);
 	stop_like(sig);
 	if (waker > 0)
 		kill(waker, SIGKILL);
@@ -181,25 +211,33 @@ static void signals_event(struct watch *w, uint32_t events)
 	stop_if_wanted(tr);
 }
 
-int job_start(struct tracer *tr, sigset_t *old)
+int job_start(struct tracer *tr, struct job_signals *inherited)
 {
+	struct sigaction by_default = { .sa_handler = SIG_DFL };
 	sigset_t set;
 	int fd, r;
 
-	sigemptyset(&set);
+	sigfillset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		sigdelset(&set, kept[i]);
 	sigaddset(&set, SIGCHLD);
-	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
-		sigaddset(&set, passed_on[i]);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	sigaddset(&set, SIGPIPE); /* a peer that closes its end is an error of write(2), no more */
-	sigprocmask(SIG_BLOCK, &set, old);
+	sigprocmask(SIG_BLOCK, &set, &inherited->mask);
+	sigaction(SIGCHLD, &by_default, &inherited->child);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	r = loop_add(&tr->loop, &tr->signals, fd, EPOLLIN, signals_event);
 	if (r < 0)
 		close(fd);
 	return r;
+}
+
+void job_restore(const struct job_signals *inherited)
+{
+	sigaction(SIGCHLD, &inherited->child, NULL);
+	sigprocmask(SIG_SETMASK, &inherited->mask, NULL);
 }
 
 noreturn void job_end(int status)
@@ -211,7 +249,10 @@ noreturn void job_end(int status)
 	if (WIFEXITED(status))
 		exit(WEXITSTATUS(status));
 	sig = WTERMSIG(status);
-	setrlimit(RLIMIT_CORE, &none); /* the guest's core is the one that is wanted */
+	/* The guest's core is the one that is wanted; a piped core_pattern(5) does not ask the
+	 * limit. */
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
 	signal(sig, SIG_DFL);
 	sigemptyset(&one);
 	sigaddset(&one, sig);

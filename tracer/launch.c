@@ -3,11 +3,13 @@
  * traced, as its pipe closes. */
 #include "launch.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -75,8 +77,8 @@ int launch_find(const char *program, struct err *e)
 
 	if (r == 0)
 		return 0;
-	err_set(e, r, "%s cannot be executed: %s", program, strerror(-r));
-	return r == -ENOENT || r == -ENOTDIR ? 127 : 126;
+	err_set(e, r, "'%s' cannot be executed: %s", program, strerror(-r));
+	return r == -ENOENT ? 127 : 126;
 }
 
 /* --- the child --- */
@@ -108,18 +110,19 @@ static int child_filter(const struct sock_fprog *program, bool notify)
 }
 
 static void child(const struct tracer *tr, int sock, const struct sock_fprog *program, bool notify,
-	const sigset_t *mask, const struct rlimit *files)
+	const struct job_signals *inherited, const struct rlimit *files)
 {
 	struct report r = { .listener = -1 };
 
 	child_wait(sock);
-	sigprocmask(SIG_SETMASK, mask, NULL);
 	setrlimit(RLIMIT_NOFILE, files);
 	r.listener = child_filter(program, notify);
 	child_report(sock, r);
 	child_wait(sock);
 	if (notify)
 		close(r.listener);
+	/* Not before: the stop of a signal is served only now. */
+	job_restore(inherited);
 	execvp(tr->cfg->argv[0], tr->cfg->argv);
 	r.exec_errno = errno;
 	child_report(sock, r);
@@ -191,9 +194,14 @@ static void kill_child(struct tracer *tr)
 {
 	int fd = tr->listener.fd, status;
 
+	struct task *t = task_find(tr, tr->guest);
+
 	kill(tr->guest, SIGKILL);
 	while (waitpid(tr->guest, &status, __WALL) == tr->guest && WIFSTOPPED(status))
 		;
+	if (t)
+		task_gone(t);
+	loop_del(&tr->loop, &tr->report);
 	loop_del(&tr->loop, &tr->listener);
 	close_fd(&fd);
 }
@@ -209,7 +217,31 @@ static void raise_file_limit(struct rlimit *old)
 	setrlimit(RLIMIT_NOFILE, &most);
 }
 
-static int launch_with(struct tracer *tr, bool notify, const sigset_t *mask, struct err *e)
+/* What we were started with is the guest's: it must be the guest who keeps it open. Ours are
+ * CLOEXEC. */
+static void let_go_of_guests_files(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		int fd = atoi(entry->d_name);
+
+		if (fd > STDERR_FILENO && !(fcntl(fd, F_GETFD) & FD_CLOEXEC))
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		close(null);
+	}
+}
+
+static int launch_with(
+	struct tracer *tr, bool notify, const struct job_signals *inherited, struct err *e)
 {
 	struct sock_fprog program = { 0 };
 	struct rlimit files;
@@ -226,7 +258,7 @@ static int launch_with(struct tracer *tr, bool notify, const sigset_t *mask, str
 		tr->guest = fork();
 	if (tr->guest == 0) {
 		close(pair[0]);
-		child(tr, pair[1], &program, notify, mask, &files);
+		child(tr, pair[1], &program, notify, inherited, &files);
 	}
 	r = tr->guest < 0 ? err_set(e, -errno, "no process for the program: %s", strerror(errno))
 			  : 0;
@@ -236,26 +268,28 @@ static int launch_with(struct tracer *tr, bool notify, const sigset_t *mask, str
 	close(pair[1]);
 	r = lead(tr, pair[0], notify, e);
 	if (r < 0) {
-		close(pair[0]);
 		kill_child(tr);
+		close(pair[0]);
+		return r;
 	}
-	return r;
+	let_go_of_guests_files();
+	return 0;
 }
 
 int launch(struct tracer *tr, struct err *e)
 {
-	sigset_t mask;
+	struct job_signals inherited;
 	int r;
 
-	r = job_start(tr, &mask);
+	r = job_start(tr, &inherited);
 	if (r < 0)
 		return err_set(e, r, "signals cannot be read: %s", strerror(-r));
 	if (tr->cfg->engine == ENGINE_AUTO && probe_user_notif()) {
-		r = launch_with(tr, true, &mask, e);
+		r = launch_with(tr, true, &inherited, e);
 		/* EBUSY: whoever confines us holds the one listener a filter chain may have. */
 		if (r != -EBUSY && r != -EOPNOTSUPP && r != -EINVAL)
 			return r;
 		log_dbg("%s: falling back to stops alone", e->text);
 	}
-	return launch_with(tr, false, &mask, e);
+	return launch_with(tr, false, &inherited, e);
 }

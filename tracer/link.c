@@ -4,6 +4,7 @@
 #include "link.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include "util.h"
 
 #define AGENT_NAME "mirrord-agent"
+#define AGENT_FD   3 /* its end of the socket pair */
 
 static struct tracer *tracer_of(struct link *l)
 {
@@ -43,12 +45,60 @@ static bool is_our_netns(const struct msg_hello *h)
 	       st.st_dev == h->netns_dev && st.st_ino == h->netns_ino;
 }
 
+static struct addr read_address(struct reader *r)
+{
+	unsigned family = (unsigned)read_uint(r, 1);
+	const uint8_t *p;
+	struct in6_addr ip6;
+
+	if (family == PROTO_IPV4)
+		return addr_v4((uint32_t)read_uint(r, 4), 0);
+	p = read_bytes(r, sizeof(ip6));
+	r->bad |= family != PROTO_IPV6;
+	if (r->bad)
+		return (struct addr){ 0 };
+	memcpy(&ip6, p, sizeof(ip6));
+	return addr_v6(&ip6, 0);
+}
+
+/* False when they are malformed. */
+static bool keep_addresses(struct link *l, struct span s)
+{
+	const uint8_t *p = s.data;
+	struct reader r = { p, p + s.len, false };
+
+	while (!r.bad && r.p != r.end) {
+		struct addr a = read_address(&r);
+
+		if (!r.bad && l->naddresses < LINK_ADDRESSES_MAX)
+			l->addresses[l->naddresses++] = a;
+	}
+	return !r.bad;
+}
+
+bool link_has_address(const struct link *l, const struct addr *a)
+{
+	struct addr ip = addr_unmap(a);
+
+	if (ip.sa.sa_family == AF_INET6)
+		ip.in6.sin6_scope_id = 0;
+	for (unsigned i = 0; i < l->naddresses; i++) {
+		if (addr_same_ip(&l->addresses[i], &ip))
+			return true;
+	}
+	return false;
+}
+
 static void got_hello(struct link *l, const struct msg *m)
 {
 	char about[257];
 
 	if (m->hello.magic != PROTO_MAGIC || m->hello.version != PROTO_VERSION) {
 		mux_fail(&l->mux, EPROTO, "it is of another version; both must be the same");
+		return;
+	}
+	if (!keep_addresses(l, m->hello.addresses)) {
+		mux_fail(&l->mux, EPROTO, "its hello is malformed");
 		return;
 	}
 	l->hello = true;
@@ -88,6 +138,7 @@ void link_child_ended(struct link *l, pid_t pid, int status)
 		return;
 	l->agent = 0;
 	l->agent_spoke = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OURS;
+	l->agent_in_order = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	describe(status, l->agent_end, sizeof(l->agent_end));
 }
 
@@ -110,7 +161,7 @@ static void link_lost(struct mux *mux, int error, const char *why)
 
 	(void)error;
 	await_agent(l, 500);
-	if (*l->agent_end)
+	if (*l->agent_end && !l->agent_in_order)
 		why = l->agent_end;
 	if (!l->hello) {
 		err_set(l->err, -ECONNRESET, "the agent ended the link before it was ready: %s",
@@ -118,7 +169,7 @@ static void link_lost(struct mux *mux, int error, const char *why)
 		tr->loop.stop = true;
 		return;
 	}
-	if (tr->status != GUEST_RUNS)
+	if (!tr->tasks.count)
 		return;
 	log_err("the link to the agent is lost (%s): the target's connections are reset and the "
 		"program is ended; start it again",
@@ -186,8 +237,13 @@ static void exec_agent(const char *target, int fd)
 	char path[PATH_MAX], number[16];
 
 	setsid();
-	/* The descriptor is CLOEXEC; its duplicate is not. */
-	snprintf(number, sizeof(number), "%d", dup(fd));
+	/* What we were started with is the guest's, but for stderr: it must not be kept open here.
+	 */
+	dup2(fd, AGENT_FD);
+	close_range(AGENT_FD + 1, ~0U, 0);
+	dup2(open("/dev/null", O_RDWR | O_CLOEXEC), STDIN_FILENO);
+	dup2(STDIN_FILENO, STDOUT_FILENO);
+	snprintf(number, sizeof(number), "%d", AGENT_FD);
 	agent_path(path, sizeof(path));
 	if (log_is_verbose())
 		execlp(path, AGENT_NAME, "-v", "--target", target, "--fd", number, NULL);

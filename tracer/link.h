@@ -5,24 +5,31 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "addr.h"
 #include "log.h"
 #include "mux.h"
 
 /* How long an agent may take to answer our hello, and to clean up after our goodbye. */
 #define LINK_HELLO_MS 10000
-#define LINK_BYE_MS   3000
+#define LINK_BYE_MS   7000 /* more than the agent's own patience with its clients */
+
+/* How many of the target's addresses are kept. */
+#define LINK_ADDRESSES_MAX 128
 
 struct tracer;
 
 struct link {
 	struct mux mux;
-	bool open;          /* mux is in use */
-	bool hello;         /* the agent has said who it is */
-	bool here;          /* the target's network namespace is our own */
-	pid_t agent;        /* the one we started, or 0 */
-	int agent_pidfd;    /* -1: none */
-	bool agent_spoke;   /* it failed and has said why on our stderr */
-	char agent_end[64]; /* how it ended, when it has */
+	bool open;                                 /* mux is in use */
+	bool hello;                                /* the agent has said who it is */
+	bool here;                                 /* the target's network namespace is our own */
+	pid_t agent;                               /* the one we started, or 0 */
+	int agent_pidfd;                           /* -1: none */
+	bool agent_in_order;                       /* it ended without a failure */
+	bool agent_spoke;                          /* it failed and has said why on our stderr */
+	char agent_end[64];                        /* how it ended, when it has */
+	struct addr addresses[LINK_ADDRESSES_MAX]; /* the target's, without ports */
+	unsigned naddresses;
 	struct timer patience;
 	struct err *err; /* while we wait for the hello */
 };
@@ -33,6 +40,9 @@ int link_open(struct link *l, struct tracer *tr, struct err *e);
 
 /* link_close() - end the session in order: wait until the agent has undone what it did for us. */
 void link_close(struct link *l);
+
+/* link_has_address() - it is one of the target's addresses, whatever its port. */
+bool link_has_address(const struct link *l, const struct addr *a);
 
 /* link_child_ended() - a child that is not of the guest has ended. */
 void link_child_ended(struct link *l, pid_t pid, int status);

@@ -14,6 +14,10 @@
 
 /* After the link is lost the program is asked to end, and ended when it has not after this time. */
 #define KILL_AFTER_MS 5000
+#define KILL_AGAIN_MS 100
+
+/* How long the last bytes of a guest that has ended may take to leave. */
+#define DRAIN_MS 5000
 
 static void kill_guest(struct timer *t)
 {
@@ -21,13 +25,16 @@ static void kill_guest(struct timer *t)
 
 	htab_for_each (n, &tr->tasks)
 		kill(container_of(n, struct task, node)->tid, SIGKILL);
+	/* One that was being made meanwhile is found the next time. */
+	loop_timer(&tr->loop, t, KILL_AGAIN_MS);
 }
 
 void tracer_link_lost(struct tracer *tr)
 {
 	tr->failed = true;
-	kill(tr->guest, SIGTERM);
-	kill(tr->guest, SIGCONT);
+	incoming_link_lost(&tr->incoming);
+	job_kill(tr, SIGTERM);
+	job_kill(tr, SIGCONT);
 	loop_timer(&tr->loop, &tr->kill_timer, KILL_AFTER_MS);
 }
 
@@ -56,11 +63,17 @@ static bool is_nested(void)
 	return strcmp(name, "mirrord-trace") == 0;
 }
 
+static void drain_over(struct timer *t)
+{
+	(void)t; /* it ends the wait of a turn */
+}
+
 static void tracer_init(struct tracer *tr, const struct config *cfg)
 {
 	*tr = (struct tracer){ .cfg = cfg, .status = GUEST_RUNS };
 	tr->listener.fd = tr->signals.fd = tr->report.fd = -1;
 	timer_init(&tr->kill_timer, kill_guest);
+	timer_init(&tr->drain_timer, drain_over);
 	follow_init(&tr->follow, &tr->loop);
 	sock_table_init(&tr->socks, tr);
 	incoming_init(&tr->incoming, tr);
@@ -70,11 +83,24 @@ static void tracer_done(struct tracer *tr)
 {
 	link_close(&tr->link);
 	timer_cancel(&tr->kill_timer);
+	timer_cancel(&tr->drain_timer);
 	timer_cancel(&tr->follow.rest);
 	task_table_done(tr);
 	loop_done(&tr->loop);
 	incoming_done(&tr->incoming);
 	sock_table_done(&tr->socks);
+}
+
+/* The guest has ended; what it sent last is still to be read by our relays and passed on. */
+static void drain(struct tracer *tr)
+{
+	uint64_t end = now_ns() + DRAIN_MS * UINT64_C(1000000);
+
+	while (now_ns() < end && incoming_is_sending(&tr->incoming)) {
+		loop_timer(&tr->loop, &tr->drain_timer, DRAIN_MS);
+		if (loop_turn(&tr->loop) < 0)
+			return;
+	}
 }
 
 /* Run the guest to its end. Its wait status, or GUEST_RUNS when it could not be started. */
@@ -86,15 +112,15 @@ static int run(struct tracer *tr, struct err *e)
 		err_set(e, r, "no event loop: %s", strerror(-r));
 		return GUEST_RUNS;
 	}
-	if (link_open(&tr->link, tr, e) == 0 && launch(tr, e) == 0)
-		loop_run(&tr->loop);
+	if (link_open(&tr->link, tr, e) == 0 && launch(tr, e) == 0 && loop_run(&tr->loop) == 0)
+		drain(tr);
 	tracer_done(tr);
 	return tr->status;
 }
 
 static int exec_failed(const struct tracer *tr)
 {
-	log_err("%s cannot be executed: %s", tr->cfg->argv[0], strerror(tr->exec_errno));
+	log_err("'%s' cannot be executed: %s", tr->cfg->argv[0], strerror(tr->exec_errno));
 	return tr->exec_errno == ENOENT ? 127 : 126;
 }
 

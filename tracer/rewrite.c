@@ -1,23 +1,23 @@
 /* Theory of operation. The changed argument points at a slot of a page that we map into the guest,
  * as its own stack is no place to write to: what lies below the stack pointer of a goroutine
- * belongs to others. The page is made by a call of mmap that the stopped thread is led through.
+ * belongs to others.
  *
  * With notification: the waiting thread is interrupted (CALL_STOPPING); in the stop its registers
  * are pointed at the call again with the changed argument (CALL_ENTERING); the call is notified
  * anew and continued (CALL_RUNNING); at its exit the argument gets its old value. A signal that
  * arrives before the call has begun puts it back too, and the call starts from the beginning after
- * the handler.
+ * the handler; one that interrupts the call inside the kernel shows at its exit, like any result.
  *
- * With stops: the thread already stands at the call's entry, so the argument is changed there. If
- * the page is still missing, the call itself is turned into the mmap, and then starts again. */
+ * With stops: the thread already stands at the call's entry, so the argument is changed there.
+ *
+ * If the page is still missing, the thread is first led through an mmap (CALL_MAPPING): out of the
+ * interrupted call with all signals blocked, or in place of the call at whose entry it stands,
+ * which then starts again. */
 #include "rewrite.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/wait.h>
 
 #include "arch.h"
 #include "mem.h"
@@ -26,27 +26,6 @@
 #include "util.h"
 
 #define SCRATCH_SIZE (SCRATCH_SLOTS * SCRATCH_SLOT_SIZE)
-
-/* Resume a thread up to its next system call stop. 0; -ESRCH: it died. Signals are blocked
- * meanwhile, but for SIGSTOP, which is sent again afterwards. */
-static int step(pid_t tid)
-{
-	int status, r = 0;
-	bool stopped = false;
-
-	do {
-		if (ptrace(PTRACE_SYSCALL, tid, 0, 0) < 0)
-			return -errno;
-		if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status)) {
-			r = -ESRCH;
-			break;
-		}
-		stopped |= WSTOPSIG(status) == SIGSTOP;
-	} while (WSTOPSIG(status) != (SIGTRAP | 0x80));
-	if (stopped)
-		kill(tid, SIGSTOP);
-	return r;
-}
 
 static void mmap_args(struct user_regs_struct *r)
 {
@@ -57,32 +36,41 @@ static void mmap_args(struct user_regs_struct *r)
 		arch.set_arg(r, i, args[i]);
 }
 
-/* What the thread, standing at the exit of the mmap, was given. 0: nothing. */
-static uint64_t mmap_result(pid_t tid)
+/* Send a thread into the mmap: r, its registers, are ready for it. False: it is gone. */
+static bool start_mapping(struct call *c, const struct user_regs_struct *r)
 {
-	struct user_regs_struct r;
-
-	if (arch.get(tid, &r) < 0 || arch.result(&r) <= 0)
-		return 0;
-	return (uint64_t)arch.result(&r);
+	if (arch.set(c->task->tid, r) < 0)
+		return false;
+	call_set_state(c, CALL_MAPPING);
+	return ptrace(PTRACE_SYSCALL, c->task->tid, 0, 0) == 0;
 }
 
-/* Lead a thread, interrupted out of a call with registers r, through an mmap. */
-static uint64_t map_scratch(pid_t tid, struct user_regs_struct r)
+/* A thread that was interrupted out of its call. */
+static bool map_at_stop(struct call *c)
 {
-	uint64_t all = ~(uint64_t)0, mask, page = 0;
+	uint64_t all = ~(uint64_t)0;
+	struct user_regs_struct r = c->regs;
+	pid_t tid = c->task->tid;
 
-	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) < 0 ||
+	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(c->sigmask), &c->sigmask) < 0 ||
 		ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) < 0)
-		return 0;
+		return false;
 	mmap_args(&r);
 	arch.again(&r, arch.nr_mmap, true);
-	if (arch.set(tid, &r) == 0 && step(tid) == 0 && step(tid) == 0)
-		page = mmap_result(tid);
-	ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask);
-	return page;
+	return start_mapping(c, &r);
 }
 
+/* A thread at the entry of its call: the mmap takes its place. */
+static void map_at_entry(struct call *c)
+{
+	struct user_regs_struct r = c->regs;
+
+	mmap_args(&r);
+	if (arch.set_nr(c->task->tid, &r, arch.nr_mmap) == 0)
+		start_mapping(c, &r);
+}
+
+/* page 0: there is no memory for it. */
 static void got_scratch(struct proc *p, uint64_t page)
 {
 	p->scratch = page;
@@ -114,63 +102,75 @@ static void free_slot(struct call *c)
 	c->scratch = 0;
 }
 
-bool rewrite_at_stop(struct call *c)
+/* From the interrupted call into the rewritten one. Without a slot the call goes in as it was: it
+ * finds no way, but is not lost. */
+static bool enter(struct call *c, struct proc *p)
 {
-	pid_t tid = c->task->tid;
-	struct proc *p = task_proc(c->tracer, c->task);
-	struct user_regs_struct r;
-	int64_t nr;
+	struct user_regs_struct r = c->regs;
 
-	if (!p || arch.get(tid, &r) < 0 || !arch.is_interrupted(tid, &r, &nr) || nr != c->def->nr)
-		return false;
-	if (!p->scratch && !p->no_scratch)
-		got_scratch(p, map_scratch(tid, r));
 	c->scratch = fill_slot(c, p);
-	/* Without a slot the call starts again as it was, and finds no way: it must not be lost. */
 	arch.again(&r, c->def->nr, true);
 	if (c->scratch)
 		arch.set_arg(&r, (unsigned)c->changed_arg, c->scratch);
-	if (arch.set(tid, &r) < 0)
+	if (arch.set(c->task->tid, &r) < 0)
 		return false;
 	call_set_state(c, CALL_ENTERING);
-	return ptrace(PTRACE_SYSCALL, tid, 0, 0) == 0;
+	return ptrace(PTRACE_SYSCALL, c->task->tid, 0, 0) == 0;
 }
 
-/* At the entry of the call: do an mmap in its place, and let it start again. */
-static void map_scratch_at_entry(struct call *c, struct user_regs_struct *r)
+bool rewrite_at_stop(struct call *c)
 {
-	pid_t tid = c->task->tid;
-	struct user_regs_struct own = *r;
+	struct proc *p = task_proc(c->tracer, c->task);
+	int64_t nr;
 
-	mmap_args(r);
-	if (arch.set_nr(tid, r, arch.nr_mmap) == 0 && arch.set(tid, r) == 0 && step(tid) == 0) {
-		got_scratch(c->task->proc, mmap_result(tid));
-		arch.again(&own, c->def->nr, false);
-		arch.set(tid, &own);
-	}
-	call_drop(c);
-	ptrace(PTRACE_CONT, tid, 0, 0);
+	if (!p || arch.get(c->task->tid, &c->regs) < 0 ||
+		!arch.is_interrupted(c->task->tid, &c->regs, &nr) || nr != c->def->nr)
+		return false;
+	return p->scratch || p->no_scratch ? enter(c, p) : map_at_stop(c);
 }
 
 void rewrite_at_entry(struct call *c)
 {
-	pid_t tid = c->task->tid;
 	struct proc *p = task_proc(c->tracer, c->task);
-	struct user_regs_struct r;
+	pid_t tid = c->task->tid;
 
-	if (!p || arch.get(tid, &r) < 0)
+	if (!p || arch.get(tid, &c->regs) < 0)
 		return;
+	c->at_entry = true;
 	if (!p->scratch && !p->no_scratch) {
-		map_scratch_at_entry(c, &r);
+		map_at_entry(c);
 		return;
 	}
 	c->scratch = fill_slot(c, p);
 	if (c->scratch) {
+		struct user_regs_struct r = c->regs;
+
 		arch.set_arg(&r, (unsigned)c->changed_arg, c->scratch);
 		arch.set(tid, &r);
 	}
 	call_set_state(c, CALL_RUNNING);
 	ptrace(PTRACE_SYSCALL, tid, 0, 0);
+}
+
+void rewrite_mapped(struct call *c)
+{
+	pid_t tid = c->task->tid;
+	struct proc *p = c->task->proc;
+	struct user_regs_struct r;
+
+	if (arch.get(tid, &r) < 0)
+		return;
+	got_scratch(p, arch.result(&r) > 0 ? (uint64_t)arch.result(&r) : 0);
+	if (!c->at_entry) {
+		ptrace(PTRACE_SETSIGMASK, tid, sizeof(c->sigmask), &c->sigmask);
+		enter(c, p);
+		return;
+	}
+	r = c->regs;
+	arch.again(&r, c->def->nr, false);
+	arch.set(tid, &r);
+	call_drop(c);
+	ptrace(PTRACE_CONT, tid, 0, 0);
 }
 
 void rewrite_over(struct call *c)

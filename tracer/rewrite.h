@@ -13,6 +13,10 @@ bool rewrite_at_stop(struct call *c);
  * resumed either way. */
 void rewrite_at_entry(struct call *c);
 
+/* rewrite_mapped() - the thread of a CALL_MAPPING call stands at the exit of the mmap: send it into
+ * the call itself. It is resumed. */
+void rewrite_mapped(struct call *c);
+
 /* rewrite_over() - the call has returned, or a signal came before it began: put the guest's own
  * argument back. The thread stands still and is not resumed. */
 void rewrite_over(struct call *c);

@@ -1,7 +1,7 @@
 /* Theory of operation. A port that the guest asked for and could not get is replaced by one that
  * the kernel chooses, and from then on that pair (asked, real) holds for every socket of the guest
- * that asks for the same port: binding it again goes to the real port too, where the kernel gives
- * the honest answer about SO_REUSEADDR, SO_REUSEPORT and EADDRINUSE. */
+ * that asks for the same port at an address that overlaps: binding it again goes to the real port
+ * too, where the kernel gives the honest answer about SO_REUSEADDR, SO_REUSEPORT and EADDRINUSE. */
 #include "sock.h"
 
 #include <assert.h>
@@ -45,16 +45,20 @@ void sock_table_init(struct sock_table *t, struct tracer *tr)
 	deferred_init(&t->check_now, check_deferred);
 }
 
+static int unstash(struct sock *s);
+
 static void sock_free(struct sock_table *t, struct sock *s)
 {
 	int fd;
 
-	while ((fd = sock_unstash(s)) >= 0)
+	while ((fd = unstash(s)) >= 0)
 		close(fd);
 	if (s->state == SOCK_BOUND)
 		t->nbound--;
 	htab_del(&t->by_cookie, &s->node);
 	list_del(&s->link);
+	list_del(&s->waiting);
+	list_del(&s->starting);
 	free(s);
 }
 
@@ -146,29 +150,40 @@ static int bind_at(int fd, const struct addr *a)
 
 /* --- asking the kernel what exists --- */
 
-/* All internet TCP sockets of a family that listen or are bound; fn is called with each. */
-static int diag_dump(struct sock_table *t, sa_family_t family,
-	void (*fn)(const struct inet_diag_msg *m, void *data), void *data)
-{
-	struct {
-		struct nlmsghdr h;
-		struct inet_diag_req_v2 req;
-	} ask = {
-		.h = { .nlmsg_len = sizeof(ask),
-			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.req = { .sdiag_family = family,
-			.sdiag_protocol = IPPROTO_TCP,
-			.idiag_states = 1u << TCP_LISTEN | 1u << TCP_BOUND_INACTIVE },
-	};
-	uint8_t reply[16384] __attribute__((aligned(8)));
+#define LISTENING (1u << TCP_LISTEN)
+#define BOUND     (1u << TCP_BOUND_INACTIVE)
 
+struct diag_request {
+	struct nlmsghdr h;
+	struct inet_diag_req_v2 req;
+};
+
+static int diag_send(struct sock_table *t, struct diag_request *ask, uint16_t flags)
+{
+	ask->h = (struct nlmsghdr){ .nlmsg_len = sizeof(*ask),
+		.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		.nlmsg_flags = NLM_F_REQUEST | flags };
+	ask->req.sdiag_protocol = IPPROTO_TCP;
 	if (t->diag < 0)
 		t->diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	if (t->diag < 0 || probe_disabled(FEATURE_SOCK_DIAG))
 		return -EOPNOTSUPP;
-	if (send(t->diag, &ask, sizeof(ask), 0) < 0)
-		return -errno;
+	return send(t->diag, ask, sizeof(*ask), 0) < 0 ? -errno : 0;
+}
+
+/* All internet TCP sockets of a family in one of the states; fn is called with each. */
+static int diag_dump(struct sock_table *t, sa_family_t family, unsigned states,
+	void (*fn)(const struct inet_diag_msg *m, void *data), void *data)
+{
+	struct diag_request ask = { .req = {
+					    .sdiag_family = (uint8_t)family,
+					    .idiag_states = states,
+				    } };
+	uint8_t reply[16384] __attribute__((aligned(8)));
+	int r = diag_send(t, &ask, NLM_F_DUMP);
+
+	if (r < 0)
+		return r;
 	for (;;) {
 		ssize_t n = recv(t->diag, reply, sizeof(reply), 0);
 		struct nlmsghdr *h = (void *)reply;
@@ -183,6 +198,40 @@ static int diag_dump(struct sock_table *t, sa_family_t family,
 			fn(NLMSG_DATA(h), data);
 		}
 	}
+}
+
+/* Sockets that share a port by SO_REUSEPORT have queues of their own, and which of them gets the
+ * next connection is not known before: the answer is that of one of them. */
+int sock_queue_room(struct sock_table *t, const struct addr *at)
+{
+	struct {
+		struct nlmsghdr h;
+		struct inet_diag_msg m;
+		uint8_t more[4096];
+	} reply;
+	struct diag_request ask = { .req = {
+					    .sdiag_family = (uint8_t)at->sa.sa_family,
+					    .idiag_states = LISTENING,
+					    .id.idiag_sport = htons(addr_port(at)),
+					    .id.idiag_cookie = { INET_DIAG_NOCOOKIE,
+						    INET_DIAG_NOCOOKIE },
+				    } };
+	int r;
+
+	if (at->sa.sa_family == AF_INET)
+		ask.req.id.idiag_src[0] = at->in.sin_addr.s_addr;
+	else
+		memcpy(ask.req.id.idiag_src, &at->in6.sin6_addr, sizeof(at->in6.sin6_addr));
+	r = diag_send(t, &ask, 0);
+	if (r < 0)
+		return r;
+	if (recv(t->diag, &reply, sizeof(reply), 0) < (ssize_t)offsetof(typeof(reply), more) ||
+		reply.h.nlmsg_type != SOCK_DIAG_BY_FAMILY || reply.m.idiag_state != TCP_LISTEN)
+		return -EOPNOTSUPP;
+	/* The kernel takes one more than the backlog says. */
+	return reply.m.idiag_rqueue > reply.m.idiag_wqueue
+		       ? 0
+		       : (int)(reply.m.idiag_wqueue - reply.m.idiag_rqueue + 1);
 }
 
 static uint64_t diag_cookie(const struct inet_diag_msg *m)
@@ -225,12 +274,12 @@ static bool was_seen(const struct seen *seen, uint64_t cookie, bool listening)
 	return false;
 }
 
-static int see_all(struct sock_table *t, struct seen *seen)
+static int see_all(struct sock_table *t, unsigned states, struct seen *seen)
 {
-	int r = diag_dump(t, AF_INET, note_socket, seen);
+	int r = diag_dump(t, AF_INET, states, note_socket, seen);
 
 	if (r == 0)
-		r = diag_dump(t, AF_INET6, note_socket, seen);
+		r = diag_dump(t, AF_INET6, states, note_socket, seen);
 	return seen->full ? -ENOMEM : r;
 }
 
@@ -244,7 +293,7 @@ static bool tells_of_bound(struct sock_table *t)
 
 	if (fd < 0 || bind_at(fd, &any) < 0)
 		return false;
-	told = see_all(t, &seen) == 0 && was_seen(&seen, sock_cookie(fd), false);
+	told = see_all(t, BOUND, &seen) == 0 && was_seen(&seen, sock_cookie(fd), false);
 	free(seen.cookies);
 	return told;
 }
@@ -255,7 +304,7 @@ static void gone(struct sock_table *t, struct sock *s)
 	sock_set_state(t, s, SOCK_BOUND);
 }
 
-static void forget_unseen(struct sock_table *t, const struct seen *seen)
+static void forget_unseen_listening(struct sock_table *t, const struct seen *seen)
 {
 	list_for_each_safe (pos, &t->listening) {
 		struct sock *s = list_entry(pos, struct sock, link);
@@ -263,21 +312,28 @@ static void forget_unseen(struct sock_table *t, const struct seen *seen)
 		if (!was_seen(seen, s->cookie, true))
 			gone(t, s);
 	}
+}
+
+static void forget_unseen_bound(struct sock_table *t, const struct seen *seen)
+{
 	list_for_each_safe (pos, &t->bound) {
 		struct sock *s = list_entry(pos, struct sock, link);
 
-		if (s->state == SOCK_BOUND && t->tells_of_bound &&
-			!was_seen(seen, s->cookie, false))
+		if (s->state == SOCK_BOUND && !was_seen(seen, s->cookie, false))
 			sock_free(t, s);
 	}
 }
 
-static void check_sockets(struct sock_table *t)
+/* Of those that are only bound the kernel tells slowly: they are asked for when it matters. */
+static void check_sockets(struct sock_table *t, bool bound)
 {
 	struct seen seen = { 0 };
 
-	if (see_all(t, &seen) == 0)
-		forget_unseen(t, &seen);
+	if (see_all(t, bound ? LISTENING | BOUND : LISTENING, &seen) == 0) {
+		forget_unseen_listening(t, &seen);
+		if (bound)
+			forget_unseen_bound(t, &seen);
+	}
 	free(seen.cookies);
 }
 
@@ -285,14 +341,14 @@ static void check_timer(struct timer *timer)
 {
 	struct sock_table *t = container_of(timer, struct sock_table, check);
 
-	check_sockets(t);
+	check_sockets(t, false);
 	if (!list_empty(&t->listening))
 		loop_timer(&t->tracer->loop, &t->check, SOCK_CHECK_MS);
 }
 
 static void check_deferred(struct deferred *d)
 {
-	check_sockets(container_of(d, struct sock_table, check_now));
+	check_sockets(container_of(d, struct sock_table, check_now), false);
 }
 
 void sock_check_soon(struct sock_table *t)
@@ -323,6 +379,8 @@ static struct sock *sock_new(struct sock_table *t, uint64_t cookie)
 		return NULL;
 	}
 	s->cookie = cookie;
+	list_init(&s->waiting);
+	list_init(&s->starting);
 	list_append(&t->bound, &s->link);
 	t->nbound++;
 	return s;
@@ -343,9 +401,10 @@ static void forget_oldest(struct sock_table *t)
 /* Keep what a socket asked for when it was bound. */
 static struct sock *remember(struct sock_table *t, int fd, const struct addr *asked)
 {
-	struct sock *s = sock_find(t, fd);
+	struct sock *s;
 
 	forget_oldest(t);
+	s = sock_find(t, fd);
 	if (!s)
 		s = sock_new(t, sock_cookie(fd));
 	if (!s)
@@ -369,46 +428,56 @@ static struct addr loopback_of(const struct addr *asked)
 }
 
 /* At the address, or at loopback when it is the target's and not ours. */
-static int bind_near(int fd, const struct addr *a, uint16_t port)
+static int bind_near(const struct sock_table *t, int fd, const struct addr *a, uint16_t port)
 {
 	struct addr at = *a, near;
 	int r;
 
 	addr_set_port(&at, port);
 	r = bind_at(fd, &at);
-	if (r != -EADDRNOTAVAIL)
+	if (r != -EADDRNOTAVAIL || !link_has_address(&t->tracer->link, a))
 		return r;
 	near = loopback_of(&at);
 	return bind_at(fd, &near);
 }
 
+static bool overlap(const struct addr *a, const struct addr *b)
+{
+	return addr_is_wildcard(a) || addr_is_wildcard(b) || addr_same_ip(a, b);
+}
+
 /* A socket of the guest that has the asked port, or was given another in its place, by what we
- * know. */
-static struct sock *asker(const struct sock_table *t, const struct addr *asked)
+ * know: at an address that overlaps with the asked one, or at another. */
+static struct sock *asker(const struct sock_table *t, const struct addr *asked, bool overlapping)
 {
 	htab_for_each (n, &t->by_cookie) {
 		struct sock *s = container_of(n, struct sock, node);
 
-		if (!s->any_port && addr_port(&s->asked) == addr_port(asked))
+		if (!s->any_port && addr_port(&s->asked) == addr_port(asked) &&
+			overlap(&s->asked, asked) == overlapping)
 			return s;
 	}
 	return NULL;
 }
 
-/* The same, and it exists: where the kernel does not tell, one that is only bound is taken for
- * gone. */
-static struct sock *holder(struct sock_table *t, const struct addr *asked)
+/* Forget which sockets with the asked port exist no more. */
+static void check_askers(struct sock_table *t, const struct addr *asked)
 {
-	struct sock *s;
-
-	if (!asker(t, asked))
-		return NULL;
+	if (!asker(t, asked, true) && !asker(t, asked, false))
+		return;
 	if (!t->asked_kernel) {
 		t->asked_kernel = true;
 		t->tells_of_bound = tells_of_bound(t);
 	}
-	check_sockets(t);
-	s = asker(t, asked);
+	check_sockets(t, t->tells_of_bound);
+}
+
+/* Such a socket that exists: where the kernel does not tell, one that is only bound is taken for
+ * gone. */
+static struct sock *holder(const struct sock_table *t, const struct addr *asked, bool overlapping)
+{
+	struct sock *s = asker(t, asked, overlapping);
+
 	return s && (s->state != SOCK_BOUND || t->tells_of_bound) ? s : NULL;
 }
 
@@ -425,29 +494,38 @@ static void say_moved(const struct addr *asked, const struct addr *real, int why
 		root ? "" : " (ss -ltnp shows who has it)");
 }
 
+/* The target's addresses are one here, so two sockets of the guest may want one port of ours. */
+static bool is_own_neighbour(const struct sock_table *t, const struct addr *asked)
+{
+	const struct sock *s = holder(t, asked, false);
+
+	return s && addr_port(&s->real) == addr_port(asked);
+}
+
 int sock_bind(struct sock_table *t, int fd, const struct addr *asked)
 {
 	struct sock *own = NULL, *s;
 	int first, r;
 
 	if (addr_port(asked)) {
-		own = holder(t, asked);
-		if (own && addr_port(&own->real) != addr_port(asked)) {
-			r = bind_near(fd, asked, addr_port(&own->real));
-			return r < 0 || remember(t, fd, asked) ? r : -ENOMEM;
-		}
+		check_askers(t, asked);
+		own = holder(t, asked, true);
 	}
-	first = r = bind_near(fd, asked, addr_port(asked));
+	if (own && addr_port(&own->real) != addr_port(asked)) {
+		r = bind_near(t, fd, asked, addr_port(&own->real));
+		return r < 0 || remember(t, fd, asked) ? r : -ENOMEM;
+	}
+	first = r = bind_near(t, fd, asked, addr_port(asked));
 	if ((r == -EADDRINUSE && !own &&
 		    !incoming_has_port(&t->tracer->incoming, addr_port(asked))) ||
 		r == -EACCES)
-		r = bind_near(fd, asked, 0);
+		r = bind_near(t, fd, asked, 0);
 	if (r < 0)
 		return first;
 	s = remember(t, fd, asked);
 	if (!s)
 		return -ENOMEM;
-	if (first < 0)
+	if (first == -EACCES || (first < 0 && !is_own_neighbour(t, asked)))
 		say_moved(asked, &s->real, first);
 	return 0;
 }
@@ -514,7 +592,7 @@ void sock_stash(struct sock *s, int fd)
 	poke(s);
 }
 
-int sock_unstash(struct sock *s)
+static int unstash(struct sock *s)
 {
 	int fd;
 
@@ -523,4 +601,33 @@ int sock_unstash(struct sock *s)
 	fd = s->stash[0];
 	memmove(s->stash, s->stash + 1, --s->stashed * sizeof(s->stash[0]));
 	return fd;
+}
+
+/* The kernel deals connections to the listeners of a port (SO_REUSEPORT), also a poke: so they
+ * share what is stashed. */
+int sock_unstash(struct sock_table *t, struct sock *s)
+{
+	int fd = unstash(s);
+
+	list_for_each (pos, &t->listening) {
+		struct sock *other = list_entry(pos, struct sock, link);
+
+		if (fd < 0 && addr_equal(&other->real, &s->real))
+			fd = unstash(other);
+	}
+	return fd;
+}
+
+bool sock_is_poke(struct sock_table *t, const struct sock *s, const struct addr *peer)
+{
+	list_for_each (pos, &t->listening) {
+		struct sock *other = list_entry(pos, struct sock, link);
+
+		if (!addr_port(&other->poke) || !addr_equal(&other->poke, peer) ||
+			!addr_equal(&other->real, &s->real))
+			continue;
+		addr_set_port(&other->poke, 0);
+		return true;
+	}
+	return false;
 }

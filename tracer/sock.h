@@ -24,7 +24,7 @@ struct tracer;
 
 enum sock_state {
 	SOCK_BOUND,       /* bind succeeded; listen may follow */
-	SOCK_SUBSCRIBING, /* listen waits for the agent; another listen is refused with EALREADY */
+	SOCK_SUBSCRIBING, /* a listen waits for the agent, or several do */
 	SOCK_LISTENING,   /* listens here; when remote, the target's connections come too */
 	SOCK_STATE_MAX,
 };
@@ -39,6 +39,9 @@ struct sock {
 	bool any_port;     /* the guest left the port to the kernel */
 	bool only_v6;      /* IPV6_V6ONLY, when it began to listen */
 	bool remote;       /* subscribed at the agent */
+
+	unsigned room;                 /* free places in the accept queue, at least; 0: ask */
+	struct list waiting, starting; /* connections for the guest (incoming.c) */
 
 	int stash[SOCK_STASH_MAX];
 	unsigned stashed;
@@ -88,9 +91,19 @@ void sock_set_state(struct sock_table *t, struct sock *s, enum sock_state state)
 /* sock_reaches() - the address by which we reach the listener from here. */
 struct addr sock_reaches(const struct sock *s, sa_family_t client);
 
+/* sock_queue_room() - how many connections the accept queue of the listener at that address still
+ * takes, or -errno where the kernel does not tell. */
+int sock_queue_room(struct sock_table *t, const struct addr *at);
+
 /* sock_stash() - keep an accepted connection for the next accept; takes fd. */
 void sock_stash(struct sock *s, int fd);
-int sock_unstash(struct sock *s); /* -1: there is none */
+
+/* sock_unstash() - a kept connection of the listener, or of another that shares its port; -1: none.
+ */
+int sock_unstash(struct sock_table *t, struct sock *s);
+
+/* sock_is_poke() - the accepted connection is our own, made to have the guest look for a stash. */
+bool sock_is_poke(struct sock_table *t, const struct sock *s, const struct addr *peer);
 
 /* sock_refused() - a connection to a listener, at the address that sock_reaches() gave, was
  * refused: it is gone. */

@@ -64,9 +64,9 @@ static void listen_cancel(struct call *c)
 	struct listening *l = c->data;
 	struct incoming *in = &c->tracer->incoming;
 
-	incoming_forget(in, l->sock, l);
-	incoming_unlisten(in, l->sock);
-	sock_set_state(table(c), l->sock, SOCK_BOUND);
+	incoming_leave(in, l->sock, l);
+	if (l->sock->state == SOCK_SUBSCRIBING && !incoming_is_asked(in, l->sock))
+		sock_set_state(table(c), l->sock, SOCK_BOUND);
 	listening_free(l);
 }
 
@@ -74,17 +74,22 @@ static void listen_answered(struct sock *s, int result, void *data)
 {
 	struct listening *l = data;
 	struct call *c = l->call;
+	struct incoming *in = &c->tracer->incoming;
 	int r = result;
 
 	if (r == 0 && listen(l->fd, l->backlog) < 0)
 		r = -errno;
-	if (r < 0)
-		incoming_unlisten(&c->tracer->incoming, s);
-	s->remote = r == 0;
-	sock_set_state(table(c), s, r < 0 ? SOCK_BOUND : SOCK_LISTENING);
-	call_note(c, "%s the target's port %u",
-		c->tracer->cfg->incoming == INCOMING_STEAL ? "steals" : "mirrors",
-		addr_port(&s->asked));
+	if (r == 0) {
+		s->remote = true;
+		sock_set_state(table(c), s, SOCK_LISTENING);
+		call_note(c, "%s the target's port %u",
+			c->tracer->cfg->incoming == INCOMING_STEAL ? "steals" : "mirrors",
+			addr_port(&s->asked));
+	} else {
+		incoming_leave(in, s, l);
+		if (s->state == SOCK_SUBSCRIBING && !incoming_is_asked(in, s))
+			sock_set_state(table(c), s, SOCK_BOUND);
+	}
 	listening_free(l);
 	call_return(c, r);
 }
@@ -102,6 +107,7 @@ static void listen_local(struct call *c, struct sock *s, int fd)
 	int r = listen(fd, (int)c->arg[1]) < 0 ? -errno : 0;
 
 	call_note(c, "local");
+	s->room = 0; /* of the old backlog */
 	if (r == 0 && s->state == SOCK_BOUND)
 		sock_set_state(table(c), s, SOCK_LISTENING);
 	call_return(c, r);
@@ -134,8 +140,6 @@ void sys_listen(struct call *c)
 
 	if (!s)
 		call_continue(c);
-	else if (s->state == SOCK_SUBSCRIBING)
-		call_return(c, -EALREADY);
 	else if (s->state == SOCK_LISTENING || !wants_remote(c, s))
 		listen_local(c, s, fd);
 	else
@@ -155,7 +159,12 @@ struct accepting {
 
 /* accept4(2) on a duplicate that shares its flags with the guest. poll(2) says there is a
  * connection, but another thread of the guest may take it before us, and then a listener without
- * O_NONBLOCK would block the supervisor: so it has O_NONBLOCK for this one call. */
+ * O_NONBLOCK would block the supervisor: so it has O_NONBLOCK for this one call.
+ *
+ * Another thread of the guest that begins an accept(fd, NULL, NULL), which is not trapped, in that
+ * very moment and finds the queue empty gets EAGAIN where it should have waited. This was preferred
+ * to a supervisor that may block, which would hold up all of the guest, and to a trap for each
+ * accept: it takes two threads that accept in two ways on one blocking listener, at one time. */
 static int accept_now(int fd, struct addr *peer, bool nonblock)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -174,9 +183,10 @@ static int accept_now(int fd, struct addr *peer, bool nonblock)
 }
 
 /* The next connection for the guest, from the stash or the queue; our own pokes are dropped. */
-static int next_connection(struct sock *s, int fd, struct addr *peer, bool nonblock)
+static int next_connection(
+	struct sock_table *table, struct sock *s, int fd, struct addr *peer, bool nonblock)
 {
-	int conn = sock_unstash(s);
+	int conn = sock_unstash(table, s);
 
 	if (conn >= 0) {
 		int flags = fcntl(conn, F_GETFL);
@@ -186,10 +196,9 @@ static int next_connection(struct sock *s, int fd, struct addr *peer, bool nonbl
 	}
 	for (;;) {
 		conn = accept_now(fd, peer, nonblock);
-		if (conn < 0 || !addr_port(&s->poke) || !addr_equal(peer, &s->poke))
+		if (conn < 0 || !sock_is_poke(table, s, peer))
 			return conn;
 		close(conn);
-		addr_set_port(&s->poke, 0);
 	}
 }
 
@@ -197,7 +206,7 @@ static int next_connection(struct sock *s, int fd, struct addr *peer, bool nonbl
 static bool accept_try(struct call *c, struct sock *s, int fd, int flags)
 {
 	struct addr peer = { 0 };
-	int conn = next_connection(s, fd, &peer, flags & SOCK_NONBLOCK);
+	int conn = next_connection(table(c), s, fd, &peer, flags & SOCK_NONBLOCK);
 	int r;
 
 	if (conn == -EAGAIN)
@@ -295,9 +304,10 @@ static void accept_wait(struct call *c, int *fd)
 		return;
 	}
 	getsockopt(a->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len);
-	if (tv.tv_sec || tv.tv_usec)
+	c->has_timeout = tv.tv_sec || tv.tv_usec;
+	if (c->has_timeout)
 		loop_timer(&c->tracer->loop, &a->timeout,
-			(unsigned)(tv.tv_sec * 1000 + (tv.tv_usec + 999) / 1000));
+			(unsigned)(MIN(tv.tv_sec, 1000000) * 1000 + (tv.tv_usec + 999) / 1000));
 	call_park(c, true, accept_cancel, a);
 }
 

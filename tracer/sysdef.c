@@ -19,7 +19,8 @@
 		.name = #call, .nr = SYS_##call, __VA_ARGS__                                       \
 	}
 #define ONLY_IF_SET(n) .compare = SCMP_CMP_NE, .compare_arg = (n), .compare_with = 0
-#define ONLY_IF(n, is) .compare = SCMP_CMP_EQ, .compare_arg = (n), .compare_with = (is)
+/* An int: the upper half of its register is anything. */
+#define ONLY_IF(n, is) .compare = SCMP_CMP_MASKED_EQ, .compare_arg = (n), .compare_with = (is)
 #define INCOMING       .when = WHEN_INCOMING
 
 const struct sysdef sysdefs[] = {
@@ -57,8 +58,8 @@ bool sysdef_is_on(const struct sysdef *d, const struct config *cfg)
 static bool is_about(const struct sysdef *d, const uint64_t *arg)
 {
 	switch (d->compare) {
-	case SCMP_CMP_EQ:
-		return arg[d->compare_arg] == d->compare_with;
+	case SCMP_CMP_MASKED_EQ:
+		return (uint32_t)arg[d->compare_arg] == d->compare_with;
 	case SCMP_CMP_NE:
 		return arg[d->compare_arg] != d->compare_with;
 	default:

@@ -22,6 +22,7 @@ struct proc {
 	int pidfd;        /* -1: not opened yet */
 	uint64_t scratch; /* address, or 0; lost by exec */
 	bool no_scratch;  /* there was no memory for it */
+	bool unreachable; /* its descriptors are; that was said */
 	uint64_t slots;   /* which are in use */
 };
 

@@ -32,7 +32,7 @@ struct tracer {
 	struct watch report; /* of the child, until it executes the program */
 	int exec_errno;      /* why it could not, or 0 */
 	int stop_signal;     /* a terminal's stop that we were sent as well, or 0 */
-	struct timer kill_timer;
+	struct timer kill_timer, drain_timer;
 	struct follow follow; /* with stops alone */
 };
 

@@ -30,6 +30,7 @@ static const char *const state_names[] = {
 	[CALL_ANSWERED] = "answered",
 	[CALL_REJOIN] = "rejoin",
 	[CALL_STOPPING] = "stopping",
+	[CALL_MAPPING] = "mapping",
 	[CALL_ENTERING] = "entering",
 	[CALL_RUNNING] = "running",
 };
@@ -161,27 +162,58 @@ static int get_fd_of_thread(pid_t tid, uint64_t fd)
 	return pidfd < 0 ? -EBADF : get_fd(pidfd, fd);
 }
 
+/* Such a call is left to the kernel, and so is local: that must not happen without a word. */
+static void say_unreachable(struct task *t, int error)
+{
+	struct proc *p = t->proc;
+
+	if (!p || p->unreachable)
+		return;
+	p->unreachable = true;
+	log_err("the sockets of process %d cannot be reached (%s): they are local only", p->tgid,
+		strerror(error));
+}
+
 int call_dup(const struct call *c, uint64_t fd)
 {
 	int pidfd = task_pidfd(c->tracer, c->task);
 	int dup = pidfd < 0 ? pidfd : get_fd(pidfd, fd);
 
-	return dup == -EBADF || dup == -ESRCH ? get_fd_of_thread(c->task->tid, fd) : dup;
+	if (dup == -EBADF || dup == -ESRCH)
+		dup = get_fd_of_thread(c->task->tid, fd);
+	if (dup < 0 && dup != -EBADF)
+		say_unreachable(c->task, -dup);
+	return dup;
 }
 
 void call_drop(struct call *c)
 {
 	void (*cancel)(struct call * c) = c->cancel;
+	struct task *t = c->task;
 
+	if (t->hold.n && t->proc)
+		hold_release(&t->hold, t->proc->tgid, t->tid);
 	c->cancel = NULL;
 	if (cancel)
 		cancel(c);
 	call_set_state(c, CALL_NONE);
 }
 
+/* The kernel's own call, which we let through, may have been interrupted inside, as a blocking one
+ * is. */
+static bool blocks_in_kernel(const struct call *c)
+{
+	cleanup_fd int fd = -1;
+
+	if (!c->continued || !c->def->blocks)
+		return false;
+	fd = call_dup(c, c->arg[0]);
+	return fd < 0 || !(fcntl(fd, F_GETFL) & O_NONBLOCK);
+}
+
 bool call_interrupted(struct call *c)
 {
-	bool again = !c->interruptible && !(c->continued && c->def->blocks);
+	bool again = !c->interruptible && !blocks_in_kernel(c);
 
 	switch (c->state) {
 	case CALL_HANDLED:

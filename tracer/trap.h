@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/user.h>
 
 struct call;
 struct sysdef;
@@ -26,6 +27,8 @@ enum call_state {
 	CALL_REJOIN,   /* a signal took the thread: the same call starts again and is joined to this
 			  one */
 	CALL_STOPPING, /* to be rewritten: the thread is being brought to a stop */
+	/* From here on the thread is on its way to a stop that must not be missed. */
+	CALL_MAPPING,  /* led through an mmap of scratch memory first */
 	CALL_ENTERING, /* rewritten, on its way into the kernel again */
 	CALL_RUNNING,  /* in the kernel; its exit will be seen */
 	CALL_STATE_MAX,
@@ -48,10 +51,14 @@ struct call {
 	 * end it, as it would end the kernel's own call. The handler's own data. */
 	void (*cancel)(struct call *c);
 	bool interruptible;
+	bool has_timeout; /* and then with EINTR, whatever the handler's flags */
 	void *data;
 
 	int changed_arg; /* of a rewritten call: which one points at scratch memory */
 	uint64_t scratch;
+	struct user_regs_struct regs; /* to go back to after the mmap */
+	uint64_t sigmask;
+	bool at_entry;      /* it stands at the call's entry, not interrupted out of it */
 	uint8_t bytes[128]; /* what goes there */
 	size_t nbytes;
 
@@ -98,7 +105,8 @@ void call_rewrite(struct call *c, unsigned arg, const void *bytes, size_t n);
 
 /* call_park() - the answer comes later. When the thread goes away before, cancel() is called, and
  * undoes what waits. interruptible: a signal ends the wait, and the kernel decides between EINTR
- * and a new start; otherwise the call is joined again and the wait goes on. */
+ * and a new start (always EINTR with has_timeout, which the handler sets); otherwise the call is
+ * joined again and the wait goes on. */
 void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data);
 
 /* call_can() - whether the mechanism has that ability. */

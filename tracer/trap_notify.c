@@ -19,6 +19,7 @@
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
+#include "trap_ptrace.h"
 
 #ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP /* Linux 6.6 */
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
@@ -95,7 +96,7 @@ static bool notify_waits(const struct call *c)
 static void notify_rewrite(struct call *c)
 {
 	if (ptrace(PTRACE_INTERRUPT, c->task->tid, 0, 0) < 0)
-		call_drop(c);
+		notify_proceed(c);
 	else
 		call_set_state(c, CALL_STOPPING);
 }
@@ -110,9 +111,18 @@ const struct trap_ops trap_notify = {
 	.waits = notify_waits,
 };
 
+/* A thread that was cloned untraced (CLONE_UNTRACED) is under the filter, but its end would never
+ * be reported: it runs as without us. */
+static struct task *notifier(struct tracer *tr, pid_t tid)
+{
+	struct task *t = task_find(tr, tid);
+
+	return t || !ptrace_is_ours(tid) ? t : task_get(tr, tid);
+}
+
 static void received(struct tracer *tr, const struct seccomp_notif *n)
 {
-	struct task *t = task_get(tr, (pid_t)n->pid);
+	struct task *t = notifier(tr, (pid_t)n->pid);
 	const struct sysdef *def;
 	uint64_t arg[CALL_ARGS];
 

@@ -69,9 +69,13 @@ int ptrace_attach(pid_t tid)
 	return ptrace(PTRACE_SEIZE, tid, 0, options) < 0 ? -errno : 0;
 }
 
+/* A stop of another kind may come while a call's exit is awaited; that is not to be forgotten. */
 static void resume(const struct task *t, int sig)
 {
-	ptrace(PTRACE_CONT, t->tid, 0, (long)sig);
+	enum call_state state = t->call.state;
+	bool awaited = state == CALL_MAPPING || state == CALL_ENTERING || state == CALL_RUNNING;
+
+	ptrace(awaited ? PTRACE_SYSCALL : PTRACE_CONT, t->tid, 0, (long)sig);
 }
 
 /* --- the verbs, in the stop at the call's entry --- */
@@ -149,14 +153,14 @@ static void on_syscall(struct task *t)
 	struct call *c = &t->call;
 	struct __ptrace_syscall_info info;
 
-	if (c->state != CALL_RUNNING && c->state != CALL_ENTERING) {
+	if (syscall_info(t->tid, &info) < 0)
+		return;
+	if (info.op != PTRACE_SYSCALL_INFO_EXIT || c->state < CALL_MAPPING) {
 		resume(t, 0);
 		return;
 	}
-	if (syscall_info(t->tid, &info) < 0)
-		return;
-	if (info.op != PTRACE_SYSCALL_INFO_EXIT) {
-		ptrace(PTRACE_SYSCALL, t->tid, 0, 0);
+	if (c->state == CALL_MAPPING) {
+		rewrite_mapped(c);
 		return;
 	}
 	rewrite_over(c);
@@ -193,13 +197,20 @@ static void on_exec(struct task *t)
 	resume(t, 0);
 }
 
+bool ptrace_is_ours(pid_t tid)
+{
+	siginfo_t si;
+
+	return waitid(P_PID, (id_t)tid, &si, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
 /* The child is attached already and reports by itself; it counts from now on, in case its parent
- * ends before it is first heard of. */
+ * ends before it is first heard of. It may also have come and gone before this is heard. */
 static void on_child(struct task *t)
 {
 	unsigned long child = 0;
 
-	if (ptrace(PTRACE_GETEVENTMSG, t->tid, 0, &child) == 0 && child)
+	if (ptrace(PTRACE_GETEVENTMSG, t->tid, 0, &child) == 0 && ptrace_is_ours((pid_t)child))
 		task_get(t->tracer, (pid_t)child);
 	resume(t, 0);
 }
@@ -211,30 +222,23 @@ static void on_trap(struct task *t)
 	resume(t, 0);
 }
 
-/* The signal may have taken the thread out of a call that we answer, and that the kernel itself
- * never interrupts. True: it must start again, whatever the handler's flags say, or the guest sees
- * an EINTR that does not exist. */
-static bool must_start_again(struct task *t, struct user_regs_struct *r)
+/* The row of the call that a thread was taken out of by a signal, or NULL. */
+static const struct sysdef *interrupted_row(const struct task *t, const struct user_regs_struct *r)
 {
-	struct call *c = &t->call;
 	const struct sysdef *def;
 	uint64_t arg[CALL_ARGS];
 	int64_t nr;
 
-	if (c->state == CALL_ENTERING) {
-		rewrite_over(c);
-		call_set_state(c, CALL_NONE);
-		return false;
-	}
-	if (arch.get(t->tid, r) < 0 || !arch.is_interrupted(t->tid, r, &nr))
-		return false;
+	if (!arch.is_interrupted(t->tid, r, &nr))
+		return NULL;
 	for (unsigned i = 0; i < CALL_ARGS; i++)
 		arg[i] = arch.arg(r, i);
 	def = sysdef_find(nr, arg);
-	return def && (c->def != def || call_interrupted(c));
+	return def && sysdef_is_on(def, t->tracer->cfg) ? def : NULL;
 }
 
-/* Make it start again; false: the signal was held back instead, and is not to be delivered now. */
+/* Make the call start again; false: the signal was held back instead, and is not to be delivered
+ * now. */
 static bool start_again(struct task *t, struct user_regs_struct *r, int sig)
 {
 	if (!probe_disabled(FEATURE_ERESTARTNOINTR) && arch.restart(r) == 0) {
@@ -244,13 +248,39 @@ static bool start_again(struct task *t, struct user_regs_struct *r, int sig)
 	return !hold_signal(&t->hold, t->tid, sig);
 }
 
-static void on_signal(struct task *t, int sig)
+/* The signal may have taken the thread out of a call that we answer, and that the kernel itself
+ * never interrupts: it must start again, whatever the handler's flags say, or the guest sees an
+ * EINTR that does not exist. False: the signal is not to be delivered now. */
+static bool mend_interrupted(struct task *t, int sig)
 {
+	struct call *c = &t->call;
+	const struct sysdef *def;
 	struct user_regs_struct r;
 
+	if (c->state == CALL_ENTERING) {
+		rewrite_over(c);
+		call_set_state(c, CALL_NONE);
+		return true;
+	}
+	if (arch.get(t->tid, &r) < 0)
+		return true;
+	def = interrupted_row(t, &r);
+	if (!def)
+		return true;
+	if (c->def == def && c->state == CALL_HANDLED && c->has_timeout) {
+		/* The kernel never restarts a call that has a timeout (signal(7)). */
+		call_drop(c);
+		arch.fail(&r, EINTR);
+		arch.set(t->tid, &r);
+		return true;
+	}
+	return (c->def == def && !call_interrupted(c)) || start_again(t, &r, sig);
+}
+
+static void on_signal(struct task *t, int sig)
+{
 	hold_delivery(&t->hold, t->tid, sig);
-	if (t->tracer->trap != &trap_ptrace && must_start_again(t, &r) &&
-		!start_again(t, &r, sig)) {
+	if (t->tracer->trap != &trap_ptrace && !mend_interrupted(t, sig)) {
 		resume(t, 0);
 		return;
 	}
@@ -260,7 +290,7 @@ static void on_signal(struct task *t, int sig)
 
 static void on_death(struct tracer *tr, struct task *t, int status)
 {
-	if (t->tid == tr->guest)
+	if (t->tid == tr->guest && tr->status == GUEST_RUNS)
 		tr->status = status;
 	task_gone(t);
 	sock_check_soon(&tr->socks);

@@ -11,6 +11,10 @@ extern const struct trap_ops trap_ptrace;
  */
 int ptrace_attach(pid_t tid);
 
+/* ptrace_is_ours() - the thread is one that reports to us, and its end has not been reported yet.
+ */
+bool ptrace_is_ours(pid_t tid);
+
 /* ptrace_event() - what waitpid(2) said of a thread. False when it is not one of the guest's. */
 bool ptrace_event(struct tracer *tr, pid_t tid, int status);
 

@@ -70,6 +70,14 @@ is "redis, steal: a write" "$(ask client $target_ip set who client)" OK
 is "redis, steal: is read by a local client" "$(ask here 127.0.0.1 get who)" client
 end
 
+# man/mirrord-trace.1: a listener at loopback gets the target's traffic like any other.
+trace --steal -- "${redis[@]}" --bind 127.0.0.1
+ok "redis at loopback, steal: is reached at the target's address" await ping_is_answered client $target_ip
+is "redis at loopback, steal: a write" "$(ask client $target_ip set who client)" OK
+is "redis at loopback, steal: is read by a local client" "$(ask here 127.0.0.1 get who)" client
+end
+nothing_left "a listener at loopback"
+
 in_target "${redis[@]}" >redis.out 2>&1 &
 redis_there=$!
 await ping_is_answered client $target_ip

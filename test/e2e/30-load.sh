@@ -41,6 +41,21 @@ is "steal: IPv6" "$(client "$load" run $target_ip6 $port both 100 10 10000 2>&1)
 served "steal: the guest has seen the same" "size $gib received $gib: complete
 served 10603 connections, 0 wrong"
 
+# A guest whose accept queue is full: nothing is lost, and the order is kept.
+ports
+trace --steal -- $python -c "
+import socket, time
+listener = socket.create_server(('', $port), backlog=1)
+print('ready', flush=True)
+time.sleep(1)
+print(*(listener.accept()[0].recv(8).decode() for _ in range(200)))"
+await says out ready
+client $python -c "
+import socket
+for i in range(200):
+    socket.create_connection(('$target_ip', $port)).sendall(b'%d' % i)"
+served "steal: 200 connections for a guest that accepts late" "$(echo {0..199})"
+
 # ---- mirror -----------------------------------------------------------------------------------------
 
 serve mirror 10500

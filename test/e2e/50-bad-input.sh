@@ -63,7 +63,8 @@ lies() { # NAME LIE: whoever connects to the agent gets this
 	status_of $liar
 }
 
-for lie in nothing garbage truncated huge version magic "control characters"; do
+for lie in nothing garbage truncated huge version magic "control characters" "half an address" \
+	"an address of no family"; do
 	lies "a peer that sends $lie for a greeting" "$lie"
 done
 

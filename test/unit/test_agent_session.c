@@ -30,6 +30,11 @@ int steal_add(__attribute__((unused)) struct steal *s, struct steal_port *p,
 	return 0;
 }
 
+void steal_leave(struct steal *s)
+{
+	container_of(s, struct agent, steal)->loop.stop = true;
+}
+
 void steal_del(__attribute__((unused)) struct steal *s, struct steal_port *p)
 {
 	note("-s%u ", p->port);

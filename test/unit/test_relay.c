@@ -288,10 +288,38 @@ static void a_lost_link_ends_every_relay_once(void **state)
 	mux_done(&agent);
 	run_until(&loop, lost == 1);
 	for (uint32_t id = 0; id < 50; id++) {
-		assert_over(&pairs[id].a, ECONNRESET);
-		assert_over(&pairs[id].b, ECONNRESET);
+		assert_over(&pairs[id].a, ENOTCONN);
+		assert_over(&pairs[id].b, ENOTCONN);
 		app_expect_end(pairs[id].a.app, ECONNRESET);
 	}
+}
+
+/* An application that sent its last byte before the link was lost is heard to the end, also by a
+ * peer that reads late. */
+static void a_stream_that_had_ended_survives_the_link(void **state)
+{
+	struct pair *p = pair_start(0);
+	static char bytes[PROTO_WINDOW / 2];
+	size_t got = 0;
+	ssize_t n;
+
+	(void)state;
+	for (size_t sent = 0; sent<sizeof(bytes); sent += n> 0 ? (size_t)n : 0) {
+		n = send(p->a.app, bytes + sent, sizeof(bytes) - sent, MSG_NOSIGNAL);
+		unit_run(&loop, 1);
+	}
+	shutdown(p->a.app, SHUT_WR);
+	run_until(&loop, p->b.relay.ch.eof_received);
+	mux_done(&client);
+	run_until(&loop, lost == 1);
+	while ((n = read(p->b.app, bytes, sizeof(bytes))) != 0) {
+		if (n > 0)
+			got += (size_t)n;
+		else
+			unit_run(&loop, 1);
+	}
+	assert_int_equal(got, sizeof(bytes));
+	assert_over(&p->b, 0);
 }
 
 /* --- a relay whose socket is still connecting --- */
@@ -359,6 +387,99 @@ static void bytes_before_a_reset_wait_for_the_connection(void **state)
 	close(l);
 	app_expect(p->b.app, "early");
 	app_expect_end(p->b.app, ECONNRESET);
+}
+
+/* --- a relay that has no socket yet --- */
+
+static struct pair *late_start(void)
+{
+	struct pair *p = &pairs[0];
+
+	half_start(&p->a, &client, 0);
+	assert_int_equal(relay_start(&p->b.relay, &loop, &agent, 0, -1, true, half_over), 0);
+	return p;
+}
+
+/* The socket comes, and side b's application with it. */
+static void late_connect(struct half *h)
+{
+	struct addr at;
+	cleanup_fd int l = listener(&at);
+
+	assert_int_equal(relay_connect(&h->relay, connecting_socket(&at)), 0);
+	h->app = accept4(l, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	assert_true(h->app >= 0);
+}
+
+static void bytes_and_the_end_wait_for_the_socket(void **state)
+{
+	struct pair *p = late_start();
+
+	(void)state;
+	app_send(p->a.app, "early");
+	shutdown(p->a.app, SHUT_WR);
+	run_until(&loop, p->b.relay.ch.eof_received);
+	assert_int_equal(p->b.overs, 0);
+	late_connect(&p->b);
+	app_expect(p->b.app, "early");
+	app_expect_end(p->b.app, 0);
+	app_send(p->b.app, "late");
+	app_expect(p->a.app, "late");
+	close_fd(&p->b.app);
+	assert_over(&p->a, 0);
+	assert_over(&p->b, 0);
+}
+
+static void a_window_of_bytes_waits_for_the_socket(void **state)
+{
+	struct pair *p = late_start();
+	struct stream out = { .end = BULK }, got = { 0 };
+
+	(void)state;
+	for (int idle = 0; idle < 20;) {
+		idle = stream_write(p->a.app, &out) ? 0 : idle + 1;
+		unit_run(&loop, idle ? 1 : 0);
+	}
+	assert_int_equal(buf_len(&p->b.relay.pending), PROTO_WINDOW);
+	late_connect(&p->b);
+	while (got.at < out.at)
+		if (!stream_read(p->b.app, &got))
+			unit_run(&loop, 1);
+	assert_int_equal(lost, 0);
+}
+
+static void a_reset_does_not_wait_for_the_socket(void **state)
+{
+	struct pair *p = late_start();
+
+	(void)state;
+	app_send(p->a.app, "early");
+	app_reset(&p->a.app);
+	assert_over(&p->a, ECONNRESET);
+	assert_over(&p->b, ECONNRESET);
+}
+
+static void an_abort_does_not_wait_for_the_socket(void **state)
+{
+	struct pair *p = late_start();
+
+	(void)state;
+	relay_abort(&p->b.relay, ECONNREFUSED);
+	assert_over(&p->b, ECONNREFUSED);
+	assert_over(&p->a, ECONNREFUSED);
+	app_expect_end(p->a.app, ECONNRESET);
+}
+
+static void a_late_socket_may_be_refused(void **state)
+{
+	struct pair *p = late_start();
+	struct addr at;
+
+	(void)state;
+	close(listener(&at));
+	assert_int_equal(relay_connect(&p->b.relay, connecting_socket(&at)), 0);
+	assert_over(&p->b, ECONNREFUSED);
+	assert_over(&p->a, ECONNREFUSED);
 }
 
 /* --- what a mirrored connection's server says --- */
@@ -562,9 +683,15 @@ int main(void)
 		relay_test(a_reset_after_the_end_of_file_is_passed_on),
 		relay_test(an_abort_resets_both_applications),
 		relay_test(a_lost_link_ends_every_relay_once),
+		relay_test(a_stream_that_had_ended_survives_the_link),
 		relay_test(a_closed_port_is_a_refused_connection),
 		relay_test(bytes_wait_for_the_connection),
 		relay_test(bytes_before_a_reset_wait_for_the_connection),
+		relay_test(bytes_and_the_end_wait_for_the_socket),
+		relay_test(a_window_of_bytes_waits_for_the_socket),
+		relay_test(a_reset_does_not_wait_for_the_socket),
+		relay_test(an_abort_does_not_wait_for_the_socket),
+		relay_test(a_late_socket_may_be_refused),
 		relay_test(replies_can_be_dropped),
 		relay_test(bulk_both_ways_at_once),
 		relay_test(many_at_once),

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "../../tracer/hold.c"
 #include "../../tracer/trap.c"
 
 static struct tracer tracer;
