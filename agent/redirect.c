@@ -1,9 +1,9 @@
 #include "redirect.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "feature.h"
 #include "util.h"
 
 #define BACKLOG 4096 /* the kernel lowers it to net.core.somaxconn */
@@ -27,28 +27,12 @@ int redirect_listen(const struct addr *ip)
 	return take_fd(&fd);
 }
 
-/* Whether MIRRORD_TRACE_DISABLE, words between commas, has the word. */
-static bool disabled(const char *word)
-{
-	const char *p = getenv("MIRRORD_TRACE_DISABLE");
-	size_t n = strlen(word);
-
-	while (p && *p) {
-		size_t len = strcspn(p, ",");
-
-		if (len == n && memcmp(p, word, n) == 0)
-			return true;
-		p += len + (p[len] == ',');
-	}
-	return false;
-}
-
 static int try_open(
 	const struct redirect_ops *ops, struct redirect **r, int *listener, struct err *e)
 {
 	int error;
 
-	if (disabled(ops->name))
+	if (feature_disabled(ops->name))
 		return err_set(e, -EOPNOTSUPP, "MIRRORD_TRACE_DISABLE forbids it");
 	error = ops->open(r, listener, e);
 	if (error < 0)

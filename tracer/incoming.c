@@ -545,7 +545,7 @@ static bool take_room(struct incoming *in, struct sock *s, const struct addr *at
 	int room;
 
 	if (!s->room) {
-		room = sock_queue_room(&in->tracer->socks, at);
+		room = diag_queue_room(&in->tracer->socks.diag, at);
 		s->room = room < 0 ? 1 : (unsigned)room - MIN((unsigned)room, starting(s));
 	}
 	if (!s->room)

@@ -29,7 +29,7 @@ static struct tracer *tracer_of(struct link *l)
 
 /* --- messages --- */
 
-static bool is_our_netns(const struct msg_hello *h)
+static bool is_here(const struct msg_hello *h)
 {
 	char boot[64] = "", theirs[65];
 	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
@@ -102,7 +102,7 @@ static void got_hello(struct link *l, const struct msg *m)
 		return;
 	}
 	l->hello = true;
-	l->here = is_our_netns(&m->hello);
+	l->here = is_here(&m->hello);
 	log_dbg("agent ready: %s%s", proto_print(m->hello.about, about, sizeof(about)),
 		l->here ? ", in our own network namespace" : "");
 	tracer_of(l)->loop.stop = true;

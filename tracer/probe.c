@@ -3,13 +3,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/seccomp.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "feature.h"
 #include "util.h"
 
 static bool has_pidfd_getfd(void)
@@ -54,17 +53,7 @@ static_assert(ARRAY_SIZE(features) == FEATURE_MAX, "a row for each feature");
 
 bool probe_disabled(enum feature f)
 {
-	const char *at = getenv("MIRRORD_TRACE_DISABLE");
-	size_t len = strlen(features[f].name);
-
-	while (at && *at) {
-		size_t n = strcspn(at, ",");
-
-		if (n == len && strncmp(at, features[f].name, n) == 0)
-			return true;
-		at += n + (at[n] == ',');
-	}
-	return false;
+	return feature_disabled(features[f].name);
 }
 
 int probe_needed(struct err *e)

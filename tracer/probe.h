@@ -18,8 +18,7 @@ enum feature {
 	FEATURE_MAX,
 };
 
-/* probe_disabled() - the environment takes the feature away (MIRRORD_TRACE_DISABLE=name,name): how
- * the tests see what happens without it. */
+/* probe_disabled() - the environment takes the feature away (feature.h). */
 bool probe_disabled(enum feature f);
 
 /* probe_needed() - everything that no engine can do without is there: 0, or -ENOSYS and e. */

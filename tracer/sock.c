@@ -6,24 +6,15 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
-#include <netinet/tcp.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "log.h"
-#include "probe.h"
 #include "tracer.h"
 #include "util.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
 #endif
-
-#define TCP_BOUND_INACTIVE 13 /* Linux 6.8; older kernels know nothing of such sockets */
 
 static const char *const state_names[] = {
 	[SOCK_BOUND] = "bound",
@@ -38,7 +29,8 @@ static void check_deferred(struct deferred *d);
 
 void sock_table_init(struct sock_table *t, struct tracer *tr)
 {
-	*t = (struct sock_table){ .tracer = tr, .diag = -1 };
+	*t = (struct sock_table){ .tracer = tr };
+	diag_init(&t->diag);
 	list_init(&t->bound);
 	list_init(&t->listening);
 	timer_init(&t->check, check_timer);
@@ -71,7 +63,7 @@ void sock_table_done(struct sock_table *t)
 	htab_done(&t->by_cookie);
 	timer_cancel(&t->check);
 	list_del(&t->check_now.link);
-	close_fd(&t->diag);
+	diag_done(&t->diag);
 }
 
 static int get_option(int fd, int level, int option, int otherwise)
@@ -143,160 +135,7 @@ void sock_set_state(struct sock_table *t, struct sock *s, enum sock_state state)
 		loop_timer(&t->tracer->loop, &t->check, SOCK_CHECK_MS);
 }
 
-static int bind_at(int fd, const struct addr *a)
-{
-	return bind(fd, &a->sa, addr_len(a)) < 0 ? -errno : 0;
-}
-
-/* --- asking the kernel what exists --- */
-
-#define LISTENING (1u << TCP_LISTEN)
-#define BOUND     (1u << TCP_BOUND_INACTIVE)
-
-struct diag_request {
-	struct nlmsghdr h;
-	struct inet_diag_req_v2 req;
-};
-
-static int diag_send(struct sock_table *t, struct diag_request *ask, uint16_t flags)
-{
-	ask->h = (struct nlmsghdr){ .nlmsg_len = sizeof(*ask),
-		.nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		.nlmsg_flags = NLM_F_REQUEST | flags };
-	ask->req.sdiag_protocol = IPPROTO_TCP;
-	if (t->diag < 0)
-		t->diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	if (t->diag < 0 || probe_disabled(FEATURE_SOCK_DIAG))
-		return -EOPNOTSUPP;
-	return send(t->diag, ask, sizeof(*ask), 0) < 0 ? -errno : 0;
-}
-
-/* All internet TCP sockets of a family in one of the states; fn is called with each. */
-static int diag_dump(struct sock_table *t, sa_family_t family, unsigned states,
-	void (*fn)(const struct inet_diag_msg *m, void *data), void *data)
-{
-	struct diag_request ask = { .req = {
-					    .sdiag_family = (uint8_t)family,
-					    .idiag_states = states,
-				    } };
-	uint8_t reply[16384] __attribute__((aligned(8)));
-	int r = diag_send(t, &ask, NLM_F_DUMP);
-
-	if (r < 0)
-		return r;
-	for (;;) {
-		ssize_t n = recv(t->diag, reply, sizeof(reply), 0);
-		struct nlmsghdr *h = (void *)reply;
-
-		if (n < 0)
-			return -errno;
-		for (; NLMSG_OK(h, (unsigned)n); h = NLMSG_NEXT(h, n)) {
-			if (h->nlmsg_type == NLMSG_DONE)
-				return 0;
-			if (h->nlmsg_type == NLMSG_ERROR)
-				return -EOPNOTSUPP;
-			fn(NLMSG_DATA(h), data);
-		}
-	}
-}
-
-/* Sockets that share a port by SO_REUSEPORT have queues of their own, and which of them gets the
- * next connection is not known before: the answer is that of one of them. */
-int sock_queue_room(struct sock_table *t, const struct addr *at)
-{
-	struct {
-		struct nlmsghdr h;
-		struct inet_diag_msg m;
-		uint8_t more[4096];
-	} reply;
-	struct diag_request ask = { .req = {
-					    .sdiag_family = (uint8_t)at->sa.sa_family,
-					    .idiag_states = LISTENING,
-					    .id.idiag_sport = htons(addr_port(at)),
-					    .id.idiag_cookie = { INET_DIAG_NOCOOKIE,
-						    INET_DIAG_NOCOOKIE },
-				    } };
-	int r;
-
-	if (at->sa.sa_family == AF_INET)
-		ask.req.id.idiag_src[0] = at->in.sin_addr.s_addr;
-	else
-		memcpy(ask.req.id.idiag_src, &at->in6.sin6_addr, sizeof(at->in6.sin6_addr));
-	r = diag_send(t, &ask, 0);
-	if (r < 0)
-		return r;
-	if (recv(t->diag, &reply, sizeof(reply), 0) < (ssize_t)offsetof(typeof(reply), more) ||
-		reply.h.nlmsg_type != SOCK_DIAG_BY_FAMILY || reply.m.idiag_state != TCP_LISTEN)
-		return -EOPNOTSUPP;
-	/* The kernel takes one more than the backlog says. */
-	return reply.m.idiag_rqueue > reply.m.idiag_wqueue
-		       ? 0
-		       : (int)(reply.m.idiag_wqueue - reply.m.idiag_rqueue + 1);
-}
-
-static uint64_t diag_cookie(const struct inet_diag_msg *m)
-{
-	return m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
-}
-
-/* The cookies of all sockets that listen, and of those that are only bound. */
-struct seen {
-	uint64_t *cookies;
-	size_t n, cap;
-	bool full;
-};
-
-static void note_socket(const struct inet_diag_msg *m, void *data)
-{
-	struct seen *seen = data;
-	size_t cap = seen->cap ? seen->cap * 2 : 64;
-	uint64_t *more;
-
-	if (seen->n == seen->cap) {
-		more = realloc(seen->cookies, cap * sizeof(*more));
-		if (!more) {
-			seen->full = true;
-			return;
-		}
-		seen->cookies = more;
-		seen->cap = cap;
-	}
-	/* The lowest bit of nothing else: a cookie is a counter. */
-	seen->cookies[seen->n++] = diag_cookie(m) << 1 | (m->idiag_state == TCP_LISTEN);
-}
-
-static bool was_seen(const struct seen *seen, uint64_t cookie, bool listening)
-{
-	for (size_t i = 0; i < seen->n; i++) {
-		if (seen->cookies[i] == (cookie << 1 | listening))
-			return true;
-	}
-	return false;
-}
-
-static int see_all(struct sock_table *t, unsigned states, struct seen *seen)
-{
-	int r = diag_dump(t, AF_INET, states, note_socket, seen);
-
-	if (r == 0)
-		r = diag_dump(t, AF_INET6, states, note_socket, seen);
-	return seen->full ? -ENOMEM : r;
-}
-
-/* Whether the kernel tells of sockets that are only bound (Linux 6.8): ask it about one of ours. */
-static bool tells_of_bound(struct sock_table *t)
-{
-	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct addr any = addr_v4(INADDR_LOOPBACK, 0);
-	struct seen seen = { 0 };
-	bool told;
-
-	if (fd < 0 || bind_at(fd, &any) < 0)
-		return false;
-	told = see_all(t, BOUND, &seen) == 0 && was_seen(&seen, sock_cookie(fd), false);
-	free(seen.cookies);
-	return told;
-}
+/* --- what exists --- */
 
 static void gone(struct sock_table *t, struct sock *s)
 {
@@ -309,7 +148,7 @@ static void forget_unseen_listening(struct sock_table *t, const struct seen *see
 	list_for_each_safe (pos, &t->listening) {
 		struct sock *s = list_entry(pos, struct sock, link);
 
-		if (!was_seen(seen, s->cookie, true))
+		if (!seen_has(seen, s->cookie, DIAG_LISTENING))
 			gone(t, s);
 	}
 }
@@ -319,7 +158,7 @@ static void forget_unseen_bound(struct sock_table *t, const struct seen *seen)
 	list_for_each_safe (pos, &t->bound) {
 		struct sock *s = list_entry(pos, struct sock, link);
 
-		if (s->state == SOCK_BOUND && !was_seen(seen, s->cookie, false))
+		if (s->state == SOCK_BOUND && !seen_has(seen, s->cookie, DIAG_BOUND))
 			sock_free(t, s);
 	}
 }
@@ -327,14 +166,14 @@ static void forget_unseen_bound(struct sock_table *t, const struct seen *seen)
 /* Of those that are only bound the kernel tells slowly: they are asked for when it matters. */
 static void check_sockets(struct sock_table *t, bool bound)
 {
-	struct seen seen = { 0 };
+	struct seen seen;
 
-	if (see_all(t, bound ? LISTENING | BOUND : LISTENING, &seen) == 0) {
-		forget_unseen_listening(t, &seen);
-		if (bound)
-			forget_unseen_bound(t, &seen);
-	}
-	free(seen.cookies);
+	if (diag_see(&t->diag, DIAG_LISTENING | (bound ? DIAG_BOUND : 0), &seen) < 0)
+		return;
+	forget_unseen_listening(t, &seen);
+	if (bound)
+		forget_unseen_bound(t, &seen);
+	seen_done(&seen);
 }
 
 static void check_timer(struct timer *timer)
@@ -369,6 +208,11 @@ void sock_refused(struct sock_table *t, const struct addr *at)
 }
 
 /* --- binding --- */
+
+static int bind_at(int fd, const struct addr *a)
+{
+	return bind(fd, &a->sa, addr_len(a)) < 0 ? -errno : 0;
+}
 
 static struct sock *sock_new(struct sock_table *t, uint64_t cookie)
 {
@@ -467,7 +311,7 @@ static void check_askers(struct sock_table *t, const struct addr *asked)
 		return;
 	if (!t->asked_kernel) {
 		t->asked_kernel = true;
-		t->tells_of_bound = tells_of_bound(t);
+		t->tells_of_bound = diag_tells_of_bound(&t->diag);
 	}
 	check_sockets(t, t->tells_of_bound);
 }

@@ -7,6 +7,7 @@
 #define TRACER_SOCK_H
 
 #include "addr.h"
+#include "diag.h"
 #include "htab.h"
 #include "list.h"
 #include "loop.h"
@@ -53,7 +54,7 @@ struct sock_table {
 	struct htab by_cookie;
 	struct list bound, listening;
 	unsigned nbound;
-	int diag; /* a netlink socket, -1 until it is needed */
+	struct diag diag;
 	bool asked_kernel;
 	bool tells_of_bound; /* sock_diag knows sockets that are only bound */
 	struct timer check;
@@ -90,10 +91,6 @@ void sock_set_state(struct sock_table *t, struct sock *s, enum sock_state state)
 
 /* sock_reaches() - the address by which we reach the listener from here. */
 struct addr sock_reaches(const struct sock *s, sa_family_t client);
-
-/* sock_queue_room() - how many connections the accept queue of the listener at that address still
- * takes, or -errno where the kernel does not tell. */
-int sock_queue_room(struct sock_table *t, const struct addr *at);
 
 /* sock_stash() - keep an accepted connection for the next accept; takes fd. */
 void sock_stash(struct sock *s, int fd);
