@@ -161,7 +161,9 @@ static void mux_flush_turn(struct deferred *d)
 	struct mux *mux = container_of(d, struct mux, flush);
 
 	if (mux->doomed)
-		mux_fail(mux, mux->doomed, "the peer does not take what is queued for it");
+		mux_fail(mux, mux->doomed,
+			mux->doomed == ENOBUFS ? "the peer does not take what is queued for it"
+					       : strerror(mux->doomed));
 	else if (!mux->lost)
 		flush_now(mux);
 }

@@ -222,6 +222,12 @@ static bool connected(struct relay *r)
 	socklen_t len = sizeof(error);
 
 	getsockopt(r->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	/* Reset, it had been connected: there may be bytes from before. */
+	if (error == ECONNRESET || error == EPIPE) {
+		r->connecting = false;
+		socket_failed(r, error);
+		return false;
+	}
 	if (error) {
 		relay_abort(r, error);
 		return false;

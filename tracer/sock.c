@@ -39,12 +39,17 @@ void sock_table_init(struct sock_table *t, struct tracer *tr)
 
 static int unstash(struct sock *s);
 
-static void sock_free(struct sock_table *t, struct sock *s)
+static void drop_stash(struct sock *s)
 {
 	int fd;
 
 	while ((fd = unstash(s)) >= 0)
 		close(fd);
+}
+
+static void sock_free(struct sock_table *t, struct sock *s)
+{
+	drop_stash(s);
 	if (s->state == SOCK_BOUND)
 		t->nbound--;
 	htab_del(&t->by_cookie, &s->node);
@@ -139,6 +144,7 @@ void sock_set_state(struct sock_table *t, struct sock *s, enum sock_state state)
 
 static void gone(struct sock_table *t, struct sock *s)
 {
+	drop_stash(s);
 	incoming_unlisten(&t->tracer->incoming, s);
 	sock_set_state(t, s, SOCK_BOUND);
 }
