@@ -60,6 +60,24 @@ from() {
 is "a stopped guest looks stopped to who started us" \
 	"$(outcome "$guests/glibc/life" watch "${supervisor[@]}" "$guests/glibc/life" stop)" \
 	"$(outcome "$guests/glibc/life" watch "$guests/glibc/life" stop)"
+# 32-bit calls are let through, and that is said once for each program.
+as --32 -o 32.o - <<'END'
+	.globl _start
+_start:	mov $4, %eax		# write
+	mov $1, %ebx
+	mov $text, %ecx
+	mov $5, %edx
+	int $0x80
+	mov $1, %eax		# exit
+	mov $7, %ebx
+	int $0x80
+text:	.ascii "hi32\n"
+END
+ld -m elf_i386 -o program32 32.o
+like "a 32-bit program runs as without us, and that is said" "$(outcome "${supervisor[@]}" ./program32)" \
+	"mirrord-trace: process * is a 32-bit program: *hi32
+status 7"
+
 same "a shell and its children" sh -c "$guests/glibc/life inherit; $guests/musl/life jobs; exit 9"
 
 # ---- on a port of the target ------------------------------------------------------------------------
