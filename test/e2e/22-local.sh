@@ -35,6 +35,15 @@ kill $other
 status_of $other
 nothing_left "a port that is taken here"
 
+# -v: a line for each call that was handled.
+trace -v --steal -- "$guests/musl/httpd" 80
+await stolen
+like "-v: bind" "$(grep ' bind(' err)" "mirrord-trace: \[*\] bind(*:80*) = 0*us)"
+like "-v: listen, and what was decided" "$(grep ' listen(' err)" "*listen(*) = 0: steals the target's port 80 (* us)"
+like "-v: the connection, with its client" "$(grep -m 1 ' connection from ' err)" "*$client_ip:* to $target_ip:80"
+end
+nothing_left "-v"
+
 # The other names of a target.
 touch blue && mount --bind "/proc/$target/ns/net" blue
 "$mirrord_trace" --engine "$ENGINE" -t netns:$T/blue --steal -- "$guests/musl/httpd" 80 >out 2>err &
