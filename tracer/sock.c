@@ -37,7 +37,16 @@ void sock_table_init(struct sock_table *t, struct tracer *tr)
 	deferred_init(&t->check_now, check_deferred);
 }
 
-static int unstash(struct sock *s);
+static int unstash(struct sock *s)
+{
+	int fd;
+
+	if (!s->stashed)
+		return -1;
+	fd = s->stash[0];
+	memmove(s->stash, s->stash + 1, --s->stashed * sizeof(s->stash[0]));
+	return fd;
+}
 
 static void drop_stash(struct sock *s)
 {
@@ -440,17 +449,6 @@ void sock_stash(struct sock *s, int fd)
 	}
 	s->stash[s->stashed++] = fd;
 	poke(s);
-}
-
-static int unstash(struct sock *s)
-{
-	int fd;
-
-	if (!s->stashed)
-		return -1;
-	fd = s->stash[0];
-	memmove(s->stash, s->stash + 1, --s->stashed * sizeof(s->stash[0]));
-	return fd;
 }
 
 /* The kernel deals connections to the listeners of a port (SO_REUSEPORT), also a poke: so they
