@@ -14,10 +14,8 @@
 #define KERNEL_ERESTARTNOINTR 513
 
 struct arch {
-	uint32_t audit;    /* AUDIT_ARCH_* of the calls we intercept */
-	uint32_t scmp;     /* the same for libseccomp */
-	uint32_t scmp32;   /* the 32-bit architecture whose calls run as they are */
-	unsigned insn_len; /* of the system call instruction */
+	uint32_t scmp;   /* libseccomp's word for the architecture */
+	uint32_t scmp32; /* the 32-bit architecture whose calls run as they are */
 	long nr_mmap;
 
 	/* Registers of a stopped thread: 0 or -errno (-ESRCH: it has been killed). */

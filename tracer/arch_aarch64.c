@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <linux/audit.h>
 #include <seccomp.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -90,10 +89,8 @@ static void fail_call(struct user_regs_struct *r, int error)
 }
 
 const struct arch arch = {
-	.audit = AUDIT_ARCH_AARCH64,
 	.scmp = SCMP_ARCH_AARCH64,
 	.scmp32 = SCMP_ARCH_ARM,
-	.insn_len = 4,
 	.nr_mmap = SYS_mmap,
 	.get = get,
 	.set = set,

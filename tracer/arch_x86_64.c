@@ -1,12 +1,9 @@
 #include "arch.h"
 
-#include <elf.h>
 #include <errno.h>
-#include <linux/audit.h>
 #include <seccomp.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 static int get(pid_t tid, struct user_regs_struct *r)
 {
@@ -80,10 +77,8 @@ static void fail_call(struct user_regs_struct *r, int error)
 }
 
 const struct arch arch = {
-	.audit = AUDIT_ARCH_X86_64,
 	.scmp = SCMP_ARCH_X86_64,
 	.scmp32 = SCMP_ARCH_X86,
-	.insn_len = 2,
 	.nr_mmap = SYS_mmap,
 	.get = get,
 	.set = set,

@@ -7,9 +7,10 @@
  * beside the guest than in its way. */
 #include "follow.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "procfs.h"
 
 #define FOLLOW_STOPS   64 /* so many make it worth to look where the thread is */
 #define FOLLOW_REST_MS 50
@@ -36,18 +37,12 @@ void follow_init(struct follow *f, struct loop *loop)
 /* Field 39 of /proc/T/stat, proc(5): the processor that the thread ran on last; -1: it is gone. */
 static int processor_of(pid_t tid)
 {
-	char path[40], text[1024];
-	cleanup_fd int fd = -1;
 	const char *p;
+	char text[1024];
 	int cpu = -1;
-	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
+	if (!procfs_read(tid, "stat", text, sizeof(text)))
 		return -1;
-	text[n] = '\0';
 	p = strrchr(text, ')'); /* the end of field 2 */
 	for (int field = 2; p && field < 39; field++)
 		p = strchr(p + 1, ' ');

@@ -1,29 +1,17 @@
 #include "hold.h"
 
-#include <stdio.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "procfs.h"
 
 /* SigCgt of proc(5) has the signal. Only a handler makes the kernel interrupt a call. */
 static bool has_handler(pid_t tid, int sig)
 {
-	unsigned long long caught = 0;
-	char path[40], line[256];
-	FILE *f;
+	unsigned long long caught;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "SigCgt: %llx", &caught) == 1)
-			break;
-	}
-	if (f)
-		fclose(f);
-	return caught >> (sig - 1) & 1;
+	return procfs_status(tid, "SigCgt", 16, &caught) && caught >> (sig - 1) & 1;
 }
 
 static struct held *find(struct hold *h, int sig)

@@ -9,11 +9,8 @@
 #include "job.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -22,6 +19,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "procfs.h"
 #include "task.h"
 #include "tracer.h"
 #include "trap_ptrace.h"
@@ -58,22 +56,10 @@ void job_guest_signal(struct tracer *tr, pid_t tid, int sig)
 /* SigPnd or ShdPnd of proc(5) has the signal. */
 static bool is_pending(pid_t pid, int sig)
 {
-	unsigned long long thread = 0, shared = 0;
-	char path[40], text[4096];
-	cleanup_fd int fd = -1;
-	const char *at;
-	ssize_t n;
+	unsigned long long thread, shared;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return false;
-	text[n] = '\0';
-	at = strstr(text, "\nSigPnd:");
-	if (!at || sscanf(at, "\nSigPnd: %llx ShdPnd: %llx", &thread, &shared) != 2)
-		return false;
-	return (thread | shared) >> (sig - 1) & 1;
+	return procfs_status(pid, "SigPnd", 16, &thread) &&
+	       procfs_status(pid, "ShdPnd", 16, &shared) && (thread | shared) >> (sig - 1) & 1;
 }
 
 static bool has_it_already(const struct tracer *tr, int sig, pid_t sender)

@@ -9,6 +9,7 @@
 #include "job.h"
 #include "launch.h"
 #include "probe.h"
+#include "procfs.h"
 #include "task.h"
 #include "tracer.h"
 
@@ -41,26 +42,12 @@ void tracer_link_lost(struct tracer *tr)
 /* The program that traces us, if there is one, is mirrord-trace. */
 static bool is_nested(void)
 {
-	char line[256], path[64], name[32] = "";
-	FILE *f = fopen("/proc/self/status", "re");
-	int tracer = 0;
+	unsigned long long tracer;
+	char name[32];
 
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
-			break;
-	}
-	if (f)
-		fclose(f);
-	if (!tracer)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/comm", tracer);
-	f = fopen(path, "re");
-	if (f) {
-		if (fgets(name, sizeof(name), f))
-			name[strcspn(name, "\n")] = '\0';
-		fclose(f);
-	}
-	return strcmp(name, "mirrord-trace") == 0;
+	return procfs_status(getpid(), "TracerPid", 10, &tracer) && tracer &&
+	       procfs_read((pid_t)tracer, "comm", name, sizeof(name)) &&
+	       strcmp(name, "mirrord-trace\n") == 0;
 }
 
 static void drain_over(struct timer *t)

@@ -35,7 +35,6 @@ static const struct feature_row {
 	bool (*probe)(void); /* NULL: found out in use */
 	const char *needs;   /* NULL: can be done without */
 } features[] = {
-	[FEATURE_PTRACE_SYSCALL_INFO] = { "ptrace_syscall_info", NULL, NULL },
 	[FEATURE_PIDFD_GETFD] = { "pidfd_getfd", has_pidfd_getfd,
 		"Linux 5.6, and in a container the capability SYS_PTRACE "
 		"(docker run --cap-add SYS_PTRACE)" },

@@ -7,14 +7,13 @@
 #include "log.h"
 
 enum feature {
-	FEATURE_PTRACE_SYSCALL_INFO, /* Linux 5.3 */
-	FEATURE_PIDFD_GETFD,         /* 5.6; some container profiles deny it */
-	FEATURE_PROCESS_VM,          /* 3.2; some container profiles deny it */
-	FEATURE_USER_NOTIF,          /* 5.0 */
-	FEATURE_ADDFD_SEND,          /* 5.14 */
-	FEATURE_SYNC_WAKE_UP,        /* 6.6 */
-	FEATURE_SOCK_DIAG,           /* INET_DIAG */
-	FEATURE_ERESTARTNOINTR,      /* a signal's stop comes before the kernel decides on EINTR */
+	FEATURE_PIDFD_GETFD,    /* 5.6; some container profiles deny it */
+	FEATURE_PROCESS_VM,     /* 3.2; some container profiles deny it */
+	FEATURE_USER_NOTIF,     /* 5.0 */
+	FEATURE_ADDFD_SEND,     /* 5.14 */
+	FEATURE_SYNC_WAKE_UP,   /* 6.6 */
+	FEATURE_SOCK_DIAG,      /* INET_DIAG */
+	FEATURE_ERESTARTNOINTR, /* a signal's stop comes before the kernel decides on EINTR */
 	FEATURE_MAX,
 };
 

@@ -1,12 +1,10 @@
 #include "task.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "procfs.h"
 #include "tracer.h"
 #include "util.h"
 
@@ -95,22 +93,9 @@ void task_exec(struct task *t, pid_t former)
 /* The thread group of a thread: "Tgid:" of its status, proc(5). 0: it is gone. */
 static pid_t read_tgid(pid_t tid)
 {
-	char path[40], text[512];
-	cleanup_fd int fd = -1;
-	const char *at;
-	ssize_t n;
-	int tgid;
+	unsigned long long tgid;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	at = strstr(text, "\nTgid:");
-	return at && sscanf(at, "\nTgid: %d", &tgid) == 1 ? tgid : 0;
+	return procfs_status(tid, "Tgid", 10, &tgid) ? (pid_t)tgid : 0;
 }
 
 static struct proc *proc_get(struct tracer *tr, pid_t tgid)

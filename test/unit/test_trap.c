@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../tracer/hold.c"
+#include "../../tracer/procfs.c"
 #include "../../tracer/trap.c"
 
 static struct tracer tracer;
