@@ -59,22 +59,26 @@ static void listening_free(struct listening *l)
 	free(l);
 }
 
-static void listen_cancel(struct call *c)
+/* That listen is over without success; the socket stays as it is for others that wait with it. */
+static void listen_over(struct sock_table *t, struct listening *l)
 {
-	struct listening *l = c->data;
-	struct incoming *in = &c->tracer->incoming;
+	struct incoming *in = &t->tracer->incoming;
 
 	incoming_leave(in, l->sock, l);
 	if (l->sock->state == SOCK_SUBSCRIBING && !incoming_is_asked(in, l->sock))
-		sock_set_state(table(c), l->sock, SOCK_BOUND);
-	listening_free(l);
+		sock_set_state(t, l->sock, SOCK_BOUND);
+}
+
+static void listen_cancel(struct call *c)
+{
+	listen_over(table(c), c->data);
+	listening_free(c->data);
 }
 
 static void listen_answered(struct sock *s, int result, void *data)
 {
 	struct listening *l = data;
 	struct call *c = l->call;
-	struct incoming *in = &c->tracer->incoming;
 	int r = result;
 
 	if (r == 0 && listen(l->fd, l->backlog) < 0)
@@ -86,9 +90,7 @@ static void listen_answered(struct sock *s, int result, void *data)
 			c->tracer->cfg->incoming == INCOMING_STEAL ? "steals" : "mirrors",
 			addr_port(&s->asked));
 	} else {
-		incoming_leave(in, s, l);
-		if (s->state == SOCK_SUBSCRIBING && !incoming_is_asked(in, s))
-			sock_set_state(table(c), s, SOCK_BOUND);
+		listen_over(table(c), l);
 	}
 	listening_free(l);
 	call_return(c, r);
