@@ -214,14 +214,14 @@ static void got_data(struct channel *c, const struct msg *m)
 
 static void got_credit(struct channel *c, const struct msg *m)
 {
-	bool was_empty = c->may_send == 0;
+	bool was_low = c->may_send < PROTO_MESSAGE_COST(PROTO_DATA_MAX);
 
 	if (m->credit.bytes > PROTO_WINDOW - c->may_send) {
 		mux_fail(c->mux, EPROTO, "the peer gave more credit than the window");
 		return;
 	}
 	c->may_send += m->credit.bytes;
-	if (was_empty && c->may_send)
+	if (was_low && c->may_send)
 		c->ops->writable(c);
 }
 
@@ -237,6 +237,17 @@ static void got_reset(struct channel *c, const struct msg *m)
 {
 	channel_close(c);
 	c->ops->reset(c, m->reset.error <= PROTO_ERRNO_MAX ? (int)m->reset.error : EPROTO);
+}
+
+/* A datagram or a packet: it counts as data does. */
+static void got_message(struct channel *c, const struct msg *m, uint32_t cost)
+{
+	if (!c->ops->message || c->eof_received || cost > c->may_receive) {
+		mux_fail(c->mux, EPROTO, "the peer sent a message that its channel does not take");
+		return;
+	}
+	c->may_receive -= cost;
+	c->ops->message(c, m);
 }
 
 /* A message about a channel; false when it is about something else. */
@@ -260,6 +271,23 @@ static bool channel_message(struct mux *mux, const struct msg *m)
 	case MSG_reset:
 		if (c)
 			got_reset(c, m);
+		return true;
+	case MSG_packet:
+		if (c)
+			got_message(c, m, PROTO_MESSAGE_COST(m->packet.bytes.len));
+		return true;
+	case MSG_datagram:
+		if (c)
+			got_message(c, m, PROTO_MESSAGE_COST(m->datagram.bytes.len));
+		return true;
+	case MSG_connecting:
+	case MSG_connected:
+	case MSG_udp_opened:
+	case MSG_udp_connect:
+	case MSG_udp_connected:
+	case MSG_udp_error:
+		if (c)
+			got_message(c, m, 0);
 		return true;
 	default:
 		return false;
@@ -415,6 +443,17 @@ size_t channel_send(struct channel *c, const void *p, size_t n)
 		done += room;
 	}
 	return done;
+}
+
+int channel_post(struct channel *c, const struct msg *m, size_t n)
+{
+	uint32_t cost = PROTO_MESSAGE_COST(n);
+
+	if (!channel_room(c) || c->may_send < cost)
+		return -EAGAIN;
+	c->may_send -= cost;
+	mux_send(c->mux, m);
+	return 0;
 }
 
 void channel_eof(struct channel *c)

@@ -57,8 +57,12 @@ struct channel_ops {
 	/* Both directions are over; the channel has left the mux already. error: errno, or 0;
 	 * ENOTCONN when it is the link that was lost. */
 	void (*reset)(struct channel *c, int error);
-	/* channel_room() is no longer 0. */
+	/* channel_room() is no longer 0, or larger than it was. */
 	void (*writable)(struct channel *c);
+	/* Any other message about the channel; its spans are valid during the call. For a datagram
+	 * or a packet channel_consumed(PROTO_MESSAGE_COST()) is owed once it is delivered or
+	 * dropped. NULL: the peer may send none. */
+	void (*message)(struct channel *c, const struct msg *m);
 };
 
 struct channel {
@@ -108,6 +112,10 @@ void channel_commit(struct channel *c, size_t n);
 
 /* channel_send() - the same by copy; returns how many bytes were taken. */
 size_t channel_send(struct channel *c, const void *p, size_t n);
+
+/* channel_post() - send a datagram or a packet of n bytes, whole, and count its cost. 0; -EAGAIN
+ * when the peer's credit or the queue does not take it now: drop it, or wait for writable(). */
+int channel_post(struct channel *c, const struct msg *m, size_t n);
 
 void channel_eof(struct channel *c);
 void channel_reset(struct channel *c, int error); /* and close it */

@@ -220,7 +220,7 @@ int proto_decode(const uint8_t *p, size_t n, enum proto_side from, struct msg *m
 
 	if (header.bad)
 		return 0;
-	if (zero || body > PROTO_DATA_MAX || !(senders(type) & 1u << from))
+	if (zero || body > PROTO_BODY_MAX || !(senders(type) & 1u << from))
 		return -EPROTO;
 	if (n - PROTO_HEADER < body)
 		return 0;

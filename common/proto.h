@@ -10,13 +10,26 @@
 #include "buf.h"
 
 #define PROTO_MAGIC   0x6d747263u /* "mtrc" */
-#define PROTO_VERSION 1
+#define PROTO_VERSION 2
 
 /* A frame is a header of 12 bytes (length of the body, message, three zero bytes, id) and a body.
  */
 #define PROTO_HEADER    12
 #define PROTO_DATA_MAX  65536
-#define PROTO_FRAME_MAX (PROTO_HEADER + PROTO_DATA_MAX)
+#define PROTO_BODY_MAX  (PROTO_DATA_MAX + 64)
+#define PROTO_FRAME_MAX (PROTO_HEADER + PROTO_BODY_MAX)
+
+/* The longest datagram: what UDP over IPv6 carries without a jumbogram (RFC 768, RFC 8200). */
+#define PROTO_DATAGRAM_MAX 65527
+
+/* The path of a unix socket, or its abstract name with the leading zero byte (unix(7)). */
+#define PROTO_PATH_MAX 108
+
+/* Channels that the client opens have this bit in their id, those of the agent do not. */
+#define PROTO_CLIENT_CHANNEL 0x80000000u
+
+/* What a datagram or a packet of n bytes costs of a channel's credit: an empty one is not free. */
+#define PROTO_MESSAGE_COST(n) ((uint32_t)(n) + 64)
 
 /* The largest errno; a greater number from the peer is taken for EPROTO. */
 #define PROTO_ERRNO_MAX 4095
@@ -32,15 +45,23 @@ enum proto_side {
 	PROTO_AGENT,
 };
 
-/* The values of subscribe's mode. */
+/* The values of subscribe's and udp_open's mode. */
 enum incoming_mode {
-	INCOMING_OFF, /* never on the wire */
+	INCOMING_OFF, /* never in subscribe */
 	INCOMING_MIRROR,
 	INCOMING_STEAL,
 	INCOMING_MODE_MAX,
 };
 
-/* The values of subscribe's family. */
+/* The values of connect's kind. */
+enum connect_kind {
+	CONNECT_TCP = 1,
+	CONNECT_UNIX_STREAM,
+	CONNECT_UNIX_SEQPACKET,
+	CONNECT_KIND_MAX,
+};
+
+/* The values of the fields called family. */
 enum proto_family {
 	PROTO_IPV4 = 4,
 	PROTO_IPV6 = 6,

@@ -192,11 +192,22 @@ static void relay_writable(struct channel *c)
 	want_events(relay_of(c));
 }
 
+static void relay_message(struct channel *c, const struct msg *m)
+{
+	struct relay *r = relay_of(c);
+
+	if (r->message)
+		r->message(r, m);
+	else
+		mux_fail(c->mux, EPROTO, "the peer sent a message that its channel does not take");
+}
+
 static const struct channel_ops relay_channel = {
 	.data = relay_data,
 	.eof = relay_eof,
 	.reset = relay_reset,
 	.writable = relay_writable,
+	.message = relay_message,
 };
 
 /* False when the relay is over. */

@@ -15,6 +15,9 @@ struct relay {
 	bool read_over;    /* the socket has sent its last byte */
 	bool write_over;   /* we have shut our side of the socket */
 	void (*over)(struct relay *r, int error);
+	/* Messages about the channel that are not the relay's; may be NULL. Set before
+	 * relay_start(). */
+	void (*message)(struct relay *r, const struct msg *m);
 };
 
 /* A stream that had come to its end when the link was lost is still delivered whole; what ends

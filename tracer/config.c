@@ -193,7 +193,7 @@ enum config_result config_parse(struct config *c, int argc, char **argv, struct 
 {
 	int i;
 
-	*c = (struct config){ .incoming = INCOMING_MIRROR };
+	*c = (struct config){ .incoming = INCOMING_MIRROR, .outgoing = true, .dns = true };
 	if (from_environment(c, e) < 0)
 		return CONFIG_ERROR;
 	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {

@@ -13,11 +13,27 @@ enum engine {
 	ENGINE_MAX,
 };
 
+enum on_link_loss {
+	LINK_LOSS_END,       /* the guest is ended */
+	LINK_LOSS_FAIL,      /* it goes on without the target */
+	LINK_LOSS_RECONNECT, /* what it asks of the target waits for a new link, for a time */
+	LINK_LOSS_MAX,
+};
+
 struct config {
-	const char *target; /* NULL: none named */
-	const char *agent;  /* address of an agent that already runs, or NULL */
-	unsigned incoming;  /* enum incoming_mode */
-	unsigned engine;    /* enum engine */
+	const char *target;    /* NULL: none named */
+	const char *agent;     /* address of an agent that already runs, or NULL */
+	unsigned incoming;     /* enum incoming_mode */
+	unsigned engine;       /* enum engine */
+	bool outgoing;         /* the guest's connections leave from the target */
+	bool dns;              /* names are resolved as in the target */
+	bool ignore_localhost; /* connections to loopback stay on this machine */
+	const char
+		*outgoing_remote;   /* selectors, comma separated: only these are remote; or NULL */
+	const char *outgoing_local; /* these are local; or NULL */
+	const char *dns_remote, *dns_local;
+	const char *unix_remote; /* regular expression: unix sockets of the target; or NULL */
+	unsigned on_link_loss;   /* enum on_link_loss */
 	bool verbose;
 	char **argv; /* the program and its arguments; points into main's */
 };

@@ -22,13 +22,17 @@ static void release_filter(scmp_filter_ctx *ctx)
 static int add_row(scmp_filter_ctx ctx, const struct sysdef *d, uint32_t trap)
 {
 	uint32_t action = d->fixed_errno ? SCMP_ACT_ERRNO(d->fixed_errno) : trap;
-	bool masked = d->compare == SCMP_CMP_MASKED_EQ;
-	struct scmp_arg_cmp only = SCMP_CMP64(d->compare_arg, d->compare,
-		masked ? UINT32_MAX : d->compare_with, masked ? d->compare_with : 0);
+	struct scmp_arg_cmp only[SYSDEF_ONLY_MAX];
+	unsigned n = 0;
 
-	if (d->compare == _SCMP_CMP_MIN)
-		return seccomp_rule_add_array(ctx, action, d->nr, 0, NULL);
-	return seccomp_rule_add_array(ctx, action, d->nr, 1, &only);
+	for (; n < SYSDEF_ONLY_MAX && d->only[n].compare != _SCMP_CMP_MIN; n++) {
+		const struct sysdef_only *o = &d->only[n];
+		bool masked = o->compare == SCMP_CMP_MASKED_EQ;
+
+		only[n] = SCMP_CMP64(
+			o->arg, o->compare, masked ? UINT32_MAX : o->with, masked ? o->with : 0);
+	}
+	return seccomp_rule_add_array(ctx, action, d->nr, n, only);
 }
 
 static int add_rows(scmp_filter_ctx ctx, const struct config *cfg, bool notify)

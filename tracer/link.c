@@ -119,6 +119,8 @@ static void link_message(struct mux *mux, const struct msg *m)
 		got_hello(l, m);
 	else if (m->type == MSG_notice)
 		log_err("the agent says: %s", proto_print(m->notice.text, text, sizeof(text)));
+	else if (m->type == MSG_file_content)
+		names_message(tracer_of(l)->names, m);
 	else
 		incoming_message(&tracer_of(l)->incoming, m);
 }

@@ -34,6 +34,8 @@ void tracer_link_lost(struct tracer *tr)
 {
 	tr->failed = true;
 	incoming_link_lost(&tr->incoming);
+	datagram_link_lost(&tr->datagrams);
+	names_link_lost(tr->names);
 	job_kill(tr, SIGTERM);
 	job_kill(tr, SIGCONT);
 	loop_timer(&tr->loop, &tr->kill_timer, KILL_AFTER_MS);
@@ -64,6 +66,8 @@ static void tracer_init(struct tracer *tr, const struct config *cfg)
 	follow_init(&tr->follow, &tr->loop);
 	sock_table_init(&tr->socks, tr);
 	incoming_init(&tr->incoming, tr);
+	outgoing_init(&tr->outgoing, tr);
+	datagram_init(&tr->datagrams, tr);
 }
 
 static void tracer_done(struct tracer *tr)
@@ -75,6 +79,10 @@ static void tracer_done(struct tracer *tr)
 	task_table_done(tr);
 	loop_done(&tr->loop);
 	incoming_done(&tr->incoming);
+	outgoing_done(&tr->outgoing);
+	datagram_done(&tr->datagrams);
+	names_free(tr->names);
+	policy_free(tr->policy);
 	sock_table_done(&tr->socks);
 }
 
@@ -99,7 +107,14 @@ static int run(struct tracer *tr, struct err *e)
 		err_set(e, r, "no event loop: %s", strerror(-r));
 		return GUEST_RUNS;
 	}
-	if (link_open(&tr->link, tr, e) == 0 && launch(tr, e) == 0 && loop_run(&tr->loop) == 0)
+	tr->names = names_new(tr);
+	if (!tr->names || policy_compile(&tr->policy, tr->cfg, e) < 0 ||
+		link_open(&tr->link, tr, e) < 0) {
+		tracer_done(tr);
+		return GUEST_RUNS;
+	}
+	names_start(tr->names);
+	if (launch(tr, e) == 0 && loop_run(&tr->loop) == 0)
 		drain(tr);
 	tracer_done(tr);
 	return tr->status;

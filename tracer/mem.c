@@ -1,6 +1,7 @@
 #include "mem.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "util.h"
@@ -24,6 +25,27 @@ int mem_write(pid_t tid, uint64_t to, const void *from, size_t n)
 	struct iovec local = { (void *)(uintptr_t)from, n }, remote = { (void *)(uintptr_t)to, n };
 
 	return moved(process_vm_writev(tid, &local, 1, &remote, 1, 0), n);
+}
+
+int mem_read_string(pid_t tid, uint64_t from, char *to, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), at = 0;
+
+	/* What lies behind the string's end may be in a page that is not there. */
+	while (at < size) {
+		size_t n = MIN(size - at, page - (size_t)((from + at) % page));
+		int r = mem_read(tid, from + at, to + at, n);
+		char *end;
+
+		if (r < 0)
+			return r;
+		end = memchr(to + at, '\0', n);
+		if (end)
+			return (int)(end - to);
+		at += n;
+	}
+	to[size - 1] = '\0';
+	return -ENAMETOOLONG;
 }
 
 int mem_read_sockaddr(pid_t tid, uint64_t from, uint64_t len, struct addr *a)

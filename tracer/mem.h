@@ -12,6 +12,10 @@
 int mem_read(pid_t tid, uint64_t from, void *to, size_t n);
 int mem_write(pid_t tid, uint64_t to, const void *from, size_t n);
 
+/* mem_read_string() - a string of the guest's, cut to size - 1 bytes and terminated: how long it is
+ * here; -EFAULT; -ESRCH; -ENAMETOOLONG when it was cut. */
+int mem_read_string(pid_t tid, uint64_t from, char *to, size_t size);
+
 /* mem_read_sockaddr() - an internet address argument: 0; -EFAULT; -EAFNOSUPPORT or -EINVAL when it
  * is no whole internet address. */
 int mem_read_sockaddr(pid_t tid, uint64_t from, uint64_t len, struct addr *a);

@@ -353,19 +353,20 @@ void sys_accept4(struct call *c)
 	accept_any(c, (int)c->arg[3]);
 }
 
-void sys_accept_exit(struct call *c, int64_t result)
+int64_t sys_accept_exit(struct call *c, int64_t result)
 {
 	int room = (int)(intptr_t)c->data, whole;
 	cleanup_fd int fd = -1;
 	struct addr peer;
 
 	if (result < 0 || room < 0)
-		return;
+		return result;
 	fd = call_dup(c, (uint64_t)result);
 	if (fd < 0 || !incoming_addresses(&c->tracer->incoming, fd, &peer, NULL))
-		return;
+		return result;
 	whole = (int)addr_len(&peer);
 	mem_write(c->task->tid, c->arg[1], &peer, (size_t)MIN(room, whole));
+	return result;
 }
 
 /* --- getsockname, getpeername --- */
@@ -421,25 +422,4 @@ void sys_getpeername(struct call *c)
 		return_address(c, &peer);
 	else
 		call_continue(c);
-}
-
-/* --- connect --- */
-
-/* A guest that connects to its own listener finds it where it really is. */
-void sys_connect(struct call *c)
-{
-	struct addr to, real;
-	struct sock *s = NULL;
-
-	if (mem_read_sockaddr(c->task->tid, c->arg[1], c->arg[2], &to) == 0 &&
-		(addr_is_loopback(&to) || addr_is_wildcard(&to)))
-		s = sock_listening(table(c), &to);
-	if (!s || addr_port(&s->asked) == addr_port(&s->real)) {
-		call_continue(c);
-		return;
-	}
-	real = to;
-	addr_set_port(&real, addr_port(&s->real));
-	call_note(c, "its own listener, here at port %u", addr_port(&real));
-	call_rewrite(c, 1, &real, addr_len(&real));
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "addr.h"
@@ -18,53 +19,90 @@
 	{                                                                                          \
 		.name = #call, .nr = SYS_##call, __VA_ARGS__                                       \
 	}
-#define ONLY_IF_SET(n) .compare = SCMP_CMP_NE, .compare_arg = (n), .compare_with = 0
+#define IF_SET(n)                                                                                  \
+	{                                                                                          \
+		.compare = SCMP_CMP_NE, .arg = (n), .with = 0                                      \
+	}
 /* An int: the upper half of its register is anything. */
-#define ONLY_IF(n, is) .compare = SCMP_CMP_MASKED_EQ, .compare_arg = (n), .compare_with = (is)
-#define INCOMING       .when = WHEN_INCOMING
+#define IF_INT(n, is)                                                                              \
+	{                                                                                          \
+		.compare = SCMP_CMP_MASKED_EQ, .arg = (n), .with = (is)                            \
+	}
+#define ONLY(...) .only = { __VA_ARGS__ }
+#define INCOMING  .when = WHEN_INCOMING
+#define OUTGOING  .when = WHEN_OUTGOING
+#define SOCKETS   .when = WHEN_INCOMING | WHEN_OUTGOING
+#define NAMES     .when = WHEN_NAMES
 
 const struct sysdef sysdefs[] = {
 	/* Programs fall back to plain system calls, and to TCP: both measured with node and Go. */
 	ROW(io_uring_setup, .fixed_errno = ENOSYS),
 	ROW(io_uring_enter, .fixed_errno = ENOSYS),
 	ROW(io_uring_register, .fixed_errno = ENOSYS),
-	ROW(socket, ONLY_IF(2, IPPROTO_MPTCP), .fixed_errno = EPROTONOSUPPORT),
+	ROW(socket, ONLY(IF_INT(2, IPPROTO_MPTCP)), .fixed_errno = EPROTONOSUPPORT),
 
-	ROW(bind, INCOMING, .args = "dad", .enter = sys_bind),
-	ROW(listen, INCOMING, .args = "dd", .enter = sys_listen),
+	ROW(bind, SOCKETS, .args = "dad", .enter = sys_bind),
+	ROW(listen, SOCKETS, .args = "dd", .enter = sys_listen),
 	/* Who asks for no address needs no help: the connection is the kernel's own. */
-	ROW(accept, INCOMING, ONLY_IF_SET(1), .args = "dpp", .blocks = true, .enter = sys_accept,
+	ROW(accept, INCOMING, ONLY(IF_SET(1)), .args = "dpp", .blocks = true, .enter = sys_accept,
 		.exit = sys_accept_exit),
-	ROW(accept4, INCOMING, ONLY_IF_SET(1), .args = "dppd", .blocks = true, .enter = sys_accept4,
-		.exit = sys_accept_exit),
-	ROW(getsockname, INCOMING, .args = "dpp", .enter = sys_getsockname),
-	ROW(getpeername, INCOMING, .args = "dpp", .enter = sys_getpeername),
-	ROW(connect, INCOMING, .args = "dad", .blocks = true, .enter = sys_connect),
+	ROW(accept4, INCOMING, ONLY(IF_SET(1)), .args = "dppd", .blocks = true,
+		.enter = sys_accept4, .exit = sys_accept_exit),
+	ROW(getsockname, SOCKETS, .args = "dpp", .enter = sys_getsockname),
+	ROW(getpeername, SOCKETS, .args = "dpp", .enter = sys_getpeername),
+
+	/* Names are resolved by way of local sockets, too. */
+	ROW(connect, .when = WHEN_INCOMING | WHEN_OUTGOING | WHEN_NAMES, .args = "dad",
+		.blocks = true, .enter = sys_connect, .exit = sys_connect_exit),
+	ROW(getsockopt, OUTGOING, ONLY(IF_INT(1, SOL_SOCKET), IF_INT(2, SO_ERROR)), .args = "dddpp",
+		.enter = sys_getsockopt_error),
+
+	ROW(sendto, SOCKETS, ONLY(IF_SET(4)), .args = "dpdpad", .blocks = true, .enter = sys_sendto,
+		.exit = sys_sendto_exit),
+	ROW(sendmsg, SOCKETS, .args = "dpd", .blocks = true, .enter = sys_sendmsg),
+	ROW(sendmmsg, SOCKETS, .args = "dpdd", .blocks = true, .enter = sys_sendmmsg),
+	ROW(recvfrom, SOCKETS, ONLY(IF_SET(4)), .args = "dpdppp", .blocks = true,
+		.enter = sys_recvfrom, .exit = sys_recvfrom_exit),
+	ROW(recvmsg, SOCKETS, .args = "dpd", .blocks = true, .enter = sys_recvmsg,
+		.exit = sys_recvmsg_exit),
+	ROW(recvmmsg, SOCKETS, .args = "dpddp", .blocks = true, .enter = sys_recvmmsg,
+		.exit = sys_recvmmsg_exit),
+
+#ifdef SYS_open
+	ROW(open, NAMES, .args = "sd", .enter = sys_open),
+#endif
+	ROW(openat, NAMES, .args = "dsd", .enter = sys_openat),
+	ROW(openat2, NAMES, .args = "dspd", .enter = sys_openat2),
 };
 
 const size_t sysdefs_len = ARRAY_SIZE(sysdefs);
 
+static unsigned wanted(const struct config *cfg)
+{
+	return (cfg->incoming != INCOMING_OFF ? WHEN_INCOMING : 0) |
+	       (cfg->outgoing ? WHEN_OUTGOING : 0) | (cfg->dns ? WHEN_NAMES : 0);
+}
+
 bool sysdef_is_on(const struct sysdef *d, const struct config *cfg)
 {
-	switch (d->when) {
-	case WHEN_ALWAYS:
+	return d->when == WHEN_ALWAYS || d->when & wanted(cfg);
+}
+
+static bool holds(const struct sysdef_only *only, const uint64_t *arg)
+{
+	switch (only->compare) {
+	case SCMP_CMP_MASKED_EQ:
+		return (uint32_t)arg[only->arg] == only->with;
+	case SCMP_CMP_NE:
+		return arg[only->arg] != only->with;
+	default:
 		return true;
-	case WHEN_INCOMING:
-		return cfg->incoming != INCOMING_OFF;
 	}
-	return false;
 }
 
 static bool is_about(const struct sysdef *d, const uint64_t *arg)
 {
-	switch (d->compare) {
-	case SCMP_CMP_MASKED_EQ:
-		return (uint32_t)arg[d->compare_arg] == d->compare_with;
-	case SCMP_CMP_NE:
-		return arg[d->compare_arg] != d->compare_with;
-	default:
-		return true;
-	}
+	return holds(&d->only[0], arg) && holds(&d->only[1], arg);
 }
 
 const struct sysdef *sysdef_find(int64_t nr, const uint64_t arg[static CALL_ARGS])
@@ -89,6 +127,16 @@ static void print_sockaddr(const struct call *c, unsigned n, char *s, size_t siz
 		snprintf(s, size, "%#llx", (unsigned long long)c->arg[n]);
 }
 
+static void print_string(const struct call *c, unsigned n, char *s, size_t size)
+{
+	char text[64];
+
+	if (mem_read_string(c->task->tid, c->arg[n], text, sizeof(text)) >= 0)
+		snprintf(s, size, "\"%s\"", text);
+	else
+		snprintf(s, size, "%#llx", (unsigned long long)c->arg[n]);
+}
+
 const char *sysdef_print(const struct call *c, char *s, size_t size)
 {
 	const char *kinds = c->def->args ? c->def->args : "";
@@ -99,6 +147,8 @@ const char *sysdef_print(const struct call *c, char *s, size_t size)
 	for (unsigned i = 0; kinds[i] && at < size; i++) {
 		if (kinds[i] == 'a')
 			print_sockaddr(c, i, one, sizeof(one));
+		else if (kinds[i] == 's')
+			print_string(c, i, one, sizeof(one));
 		else if (kinds[i] == 'd')
 			snprintf(one, sizeof(one), "%d", (int)c->arg[i]);
 		else

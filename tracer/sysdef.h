@@ -8,28 +8,37 @@
 #include "config.h"
 #include "trap.h"
 
-/* What of the configuration switches a row on. */
+/* What of the configuration switches a row on: any one of a set. */
 enum sysdef_when {
-	WHEN_ALWAYS,
-	WHEN_INCOMING, /* the target's incoming traffic is wanted */
+	WHEN_ALWAYS = 0,
+	WHEN_INCOMING = 1 << 0, /* the target's incoming traffic is wanted */
+	WHEN_OUTGOING = 1 << 1, /* the guest's connections leave from the target */
+	WHEN_NAMES = 1 << 2,    /* names are resolved as in the target */
 };
+
+/* The filter looks at arguments: the row is only about calls where all of these hold. */
+struct sysdef_only {
+	enum scmp_compare compare; /* _SCMP_CMP_MIN: nothing is asked */
+	unsigned arg;
+	uint64_t with;
+};
+
+#define SYSDEF_ONLY_MAX 2
 
 struct sysdef {
 	const char *name;
-	int nr; /* __NR_*; a call that an architecture lacks has no row there */
-	enum sysdef_when when;
+	int nr;        /* __NR_*; a call that an architecture lacks has no row there */
+	unsigned when; /* a set of enum sysdef_when */
 	const char
 		*args; /* for -v: d int, a socket address with the length that follows, p pointer */
 	bool blocks;   /* the kernel's own call can be interrupted by a signal */
 	int fixed_errno; /* the filter answers by itself, with no trap; or 0 */
 
-	/* The filter looks at one argument: the row is only about calls where this holds. */
-	enum scmp_compare compare; /* _SCMP_CMP_MIN: about all */
-	unsigned compare_arg;
-	uint64_t compare_with;
+	struct sysdef_only only[SYSDEF_ONLY_MAX];
 
 	void (*enter)(struct call *c);
-	void (*exit)(struct call *c, int64_t result); /* after call_result() */
+	/* After call_result(): what the guest shall see of that result. */
+	int64_t (*exit)(struct call *c, int64_t result);
 };
 
 extern const struct sysdef sysdefs[];
@@ -49,9 +58,24 @@ void sys_bind(struct call *c); /* sys_sock.c */
 void sys_listen(struct call *c);
 void sys_accept(struct call *c);
 void sys_accept4(struct call *c);
-void sys_accept_exit(struct call *c, int64_t result);
+int64_t sys_accept_exit(struct call *c, int64_t result);
 void sys_getsockname(struct call *c);
 void sys_getpeername(struct call *c);
-void sys_connect(struct call *c);
+void sys_connect(struct call *c); /* sys_connect.c */
+int64_t sys_connect_exit(struct call *c, int64_t result);
+void sys_getsockopt_error(struct call *c);
+void sys_sendto(struct call *c); /* sys_msg.c */
+int64_t sys_sendto_exit(struct call *c, int64_t result);
+void sys_sendmsg(struct call *c);
+void sys_sendmmsg(struct call *c);
+void sys_recvfrom(struct call *c);
+int64_t sys_recvfrom_exit(struct call *c, int64_t result);
+void sys_recvmsg(struct call *c);
+int64_t sys_recvmsg_exit(struct call *c, int64_t result);
+void sys_recvmmsg(struct call *c);
+int64_t sys_recvmmsg_exit(struct call *c, int64_t result);
+void sys_open(struct call *c); /* sys_name.c */
+void sys_openat(struct call *c);
+void sys_openat2(struct call *c);
 
 #endif

@@ -3,11 +3,15 @@
 #define TRACER_TRACER_H
 
 #include "config.h"
+#include "datagram.h"
 #include "follow.h"
 #include "htab.h"
 #include "incoming.h"
 #include "link.h"
 #include "loop.h"
+#include "names.h"
+#include "outgoing.h"
+#include "policy.h"
 #include "sock.h"
 
 /* How a run of the guest ended, or that it has not. */
@@ -19,6 +23,10 @@ struct tracer {
 	struct link link; /* to the agent */
 	struct sock_table socks;
 	struct incoming incoming;
+	struct policy *policy;
+	struct names *names;
+	struct outgoing outgoing;
+	struct datagram_table datagrams;
 
 	struct htab tasks; /* by tid */
 	struct htab procs; /* by tgid */

@@ -148,6 +148,18 @@ static void on_seccomp(struct task *t)
 		resume(t, 0);
 }
 
+/* The handler may have another result in mind than the kernel. */
+static void give_result(struct call *c, int64_t result)
+{
+	int64_t wanted = c->def->exit(c, result);
+	struct user_regs_struct r;
+
+	if (wanted == result || arch.get(c->task->tid, &r) < 0)
+		return;
+	arch.set_result(&r, wanted);
+	arch.set(c->task->tid, &r);
+}
+
 static void on_syscall(struct task *t)
 {
 	struct call *c = &t->call;
@@ -165,7 +177,7 @@ static void on_syscall(struct task *t)
 	}
 	rewrite_over(c);
 	if (c->changed_arg < 0 && c->def->exit)
-		c->def->exit(c, info.exit.rval);
+		give_result(c, info.exit.rval);
 	call_set_state(c, CALL_NONE);
 	resume(t, 0);
 }

@@ -17,77 +17,114 @@
 #include "../../tracer/sysdef.c"
 
 /* The handlers are not called here. */
-void sys_bind(struct call *c)
-{
-	(void)c;
-}
-void sys_listen(struct call *c)
-{
-	(void)c;
-}
-void sys_accept(struct call *c)
-{
-	(void)c;
-}
-void sys_accept4(struct call *c)
-{
-	(void)c;
-}
-void sys_accept_exit(struct call *c, int64_t result)
-{
-	(void)c;
-	(void)result;
-}
-void sys_getsockname(struct call *c)
-{
-	(void)c;
-}
-void sys_getpeername(struct call *c)
-{
-	(void)c;
-}
-void sys_connect(struct call *c)
-{
-	(void)c;
-}
+#define HANDLER(name)                                                                              \
+	void name(struct call *c)                                                                  \
+	{                                                                                          \
+		(void)c;                                                                           \
+	}
+#define EXIT(name)                                                                                 \
+	int64_t name(struct call *c, int64_t result)                                               \
+	{                                                                                          \
+		(void)c;                                                                           \
+		return result;                                                                     \
+	}
+HANDLER(sys_bind)
+HANDLER(sys_listen)
+HANDLER(sys_accept)
+HANDLER(sys_accept4)
+HANDLER(sys_getsockname)
+HANDLER(sys_getpeername)
+HANDLER(sys_connect)
+HANDLER(sys_getsockopt_error)
+HANDLER(sys_sendto)
+HANDLER(sys_sendmsg)
+HANDLER(sys_sendmmsg)
+HANDLER(sys_recvfrom)
+HANDLER(sys_recvmsg)
+HANDLER(sys_recvmmsg)
+HANDLER(sys_open)
+HANDLER(sys_openat)
+HANDLER(sys_openat2)
+EXIT(sys_accept_exit)
+EXIT(sys_connect_exit)
+EXIT(sys_sendto_exit)
+EXIT(sys_recvfrom_exit)
+EXIT(sys_recvmsg_exit)
+EXIT(sys_recvmmsg_exit)
+
+/* What of the configuration is on: a bit of the number of a try. */
+enum tries {
+	WITH_INCOMING = 1 << 0,
+	WITH_OUTGOING = 1 << 1,
+	WITH_NAMES = 1 << 2,
+	TRIES = 1 << 3,
+};
 
 struct outcome {
 	const char *what;
 	long nr;
-	uint64_t arg[3];
-	int off, on; /* errno with incoming traffic off, and on; 0: success */
+	uint64_t arg[5];
+	int off;     /* errno when the row is off; 0: success */
+	unsigned on; /* the row is on, and traps, with any of these */
 };
 
+#define NEVER   0
+#define SOCKETS (WITH_INCOMING | WITH_OUTGOING)
+#define ANY     (WITH_INCOMING | WITH_OUTGOING | WITH_NAMES)
 #define TRAPPED ENOSYS
+#define NO_FD   ((uint64_t)-1)
 
 static const struct outcome outcomes[] = {
-	{ "a call in no row", SYS_getppid, { 0 }, 0, 0 },
-	{ "io_uring does not exist", SYS_io_uring_setup, { 8, 0, 0 }, ENOSYS, ENOSYS },
+	{ "a call in no row", SYS_getppid, { 0 }, 0, NEVER },
+	{ "io_uring does not exist", SYS_io_uring_setup, { 8 }, ENOSYS, NEVER },
 	{ "MPTCP does not exist", SYS_socket, { AF_INET, SOCK_STREAM, IPPROTO_MPTCP },
-		EPROTONOSUPPORT, EPROTONOSUPPORT },
-	{ "another protocol does", SYS_socket, { 99, SOCK_STREAM, 0 }, EAFNOSUPPORT, EAFNOSUPPORT },
-	{ "bind", SYS_bind, { (uint64_t)-1, 0, 0 }, EBADF, TRAPPED },
-	{ "listen", SYS_listen, { (uint64_t)-1, 0, 0 }, EBADF, TRAPPED },
-	{ "accept that asks for the address", SYS_accept, { (uint64_t)-1, 64, 64 }, EBADF,
-		TRAPPED },
-	{ "accept that does not", SYS_accept, { (uint64_t)-1, 0, 0 }, EBADF, EBADF },
-	{ "accept4 that asks for the address", SYS_accept4, { (uint64_t)-1, 64, 64 }, EBADF,
-		TRAPPED },
-	{ "an address beyond 4 GiB", SYS_accept4, { (uint64_t)-1, UINT64_C(1) << 32, 64 }, EBADF,
-		TRAPPED },
-	{ "accept4 that does not", SYS_accept4, { (uint64_t)-1, 0, 0 }, EBADF, EBADF },
-	{ "getsockname", SYS_getsockname, { (uint64_t)-1, 0, 0 }, EBADF, TRAPPED },
-	{ "getpeername", SYS_getpeername, { (uint64_t)-1, 0, 0 }, EBADF, TRAPPED },
-	{ "connect", SYS_connect, { (uint64_t)-1, 0, 0 }, EBADF, TRAPPED },
+		EPROTONOSUPPORT, NEVER },
+	{ "another protocol does", SYS_socket, { 99, SOCK_STREAM, 0 }, EAFNOSUPPORT, NEVER },
+	{ "bind", SYS_bind, { NO_FD }, EBADF, SOCKETS },
+	{ "listen", SYS_listen, { NO_FD }, EBADF, SOCKETS },
+	{ "accept that asks for the address", SYS_accept, { NO_FD, 64, 64 }, EBADF, WITH_INCOMING },
+	{ "accept that does not", SYS_accept, { NO_FD }, EBADF, NEVER },
+	{ "accept4 that asks for the address", SYS_accept4, { NO_FD, 64, 64 }, EBADF,
+		WITH_INCOMING },
+	{ "an address beyond 4 GiB", SYS_accept4, { NO_FD, UINT64_C(1) << 32, 64 }, EBADF,
+		WITH_INCOMING },
+	{ "accept4 that does not", SYS_accept4, { NO_FD }, EBADF, NEVER },
+	{ "getsockname", SYS_getsockname, { NO_FD }, EBADF, SOCKETS },
+	{ "getpeername", SYS_getpeername, { NO_FD }, EBADF, SOCKETS },
+	{ "connect", SYS_connect, { NO_FD }, EBADF, ANY },
+	{ "getsockopt of SO_ERROR", SYS_getsockopt, { NO_FD, SOL_SOCKET, SO_ERROR }, EBADF,
+		WITH_OUTGOING },
+	{ "getsockopt of another option", SYS_getsockopt, { NO_FD, SOL_SOCKET, SO_TYPE }, EBADF,
+		NEVER },
+	{ "getsockopt of another level", SYS_getsockopt, { NO_FD, IPPROTO_TCP, SO_ERROR }, EBADF,
+		NEVER },
+	{ "sendto with an address", SYS_sendto, { NO_FD, 0, 0, 0, 64 }, EBADF, SOCKETS },
+	{ "sendto without", SYS_sendto, { NO_FD }, EBADF, NEVER },
+	{ "sendmsg", SYS_sendmsg, { NO_FD }, EBADF, SOCKETS },
+	{ "sendmmsg", SYS_sendmmsg, { NO_FD }, EBADF, SOCKETS },
+	{ "recvfrom that asks for the address", SYS_recvfrom, { NO_FD, 0, 0, 0, 64 }, EBADF,
+		SOCKETS },
+	{ "recvfrom that does not", SYS_recvfrom, { NO_FD }, EBADF, NEVER },
+	{ "recvmsg", SYS_recvmsg, { NO_FD }, EBADF, SOCKETS },
+	{ "recvmmsg", SYS_recvmmsg, { NO_FD }, EBADF, SOCKETS },
+#ifdef SYS_open
+	{ "open", SYS_open, { 0 }, EFAULT, WITH_NAMES },
+#endif
+	{ "openat", SYS_openat, { NO_FD, 0 }, EFAULT, WITH_NAMES },
+	{ "openat2", SYS_openat2, { NO_FD, 0, 0, 0 }, EINVAL, WITH_NAMES },
 #ifdef __x86_64__
-	{ "x32 does not exist", 0x40000000 + SYS_bind, { 0 }, ENOSYS, ENOSYS },
+	{ "x32 does not exist", 0x40000000 + SYS_bind, { 0 }, ENOSYS, NEVER },
 #endif
 };
 
 /* In a child: install the filter and try all; the number of the first that is wrong, from 1. */
-static int try_all(bool incoming)
+static int try_all(unsigned with)
 {
-	struct config cfg = { .incoming = incoming ? INCOMING_STEAL : INCOMING_OFF };
+	struct config cfg = {
+		.incoming = with & WITH_INCOMING ? INCOMING_STEAL : INCOMING_OFF,
+		.outgoing = with & WITH_OUTGOING,
+		.dns = with & WITH_NAMES,
+	};
 	struct sock_fprog program;
 
 	if (filter_build(&cfg, false, &program) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
@@ -95,35 +132,34 @@ static int try_all(bool incoming)
 		return 255;
 	for (size_t i = 0; i < ARRAY_SIZE(outcomes); i++) {
 		const struct outcome *o = &outcomes[i];
-		long r = syscall(o->nr, o->arg[0], o->arg[1], o->arg[2]);
+		long r = syscall(o->nr, o->arg[0], o->arg[1], o->arg[2], o->arg[3], o->arg[4]);
 		int error = r < 0 ? errno : 0;
 
-		if (error != (incoming ? o->on : o->off))
+		if (error != (o->on & with ? TRAPPED : o->off))
 			return (int)i + 1;
 	}
 	return 0;
 }
 
-static void check_in_child(bool incoming)
+static void check_in_child(unsigned with)
 {
 	int status, n;
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(try_all(incoming));
+		_exit(try_all(with));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	n = WEXITSTATUS(status);
 	if (n)
-		fail_msg("%s (incoming %s)", n == 255 ? "the filter" : outcomes[n - 1].what,
-			incoming ? "on" : "off");
+		fail_msg("%s (try %u)", n == 255 ? "the filter" : outcomes[n - 1].what, with);
 }
 
 static void calls_as_the_table_says(void **state)
 {
 	(void)state;
-	check_in_child(false);
-	check_in_child(true);
+	for (unsigned with = 0; with < TRIES; with++)
+		check_in_child(with);
 }
 
 /* A row without a test above would be an accident. */

@@ -11,6 +11,12 @@ bool config_targetless(__attribute__((unused)) const struct config *cfg)
 	return false;
 }
 
+void names_message(struct names *n, const struct msg *m)
+{
+	(void)n;
+	(void)m;
+}
+
 void incoming_message(
 	__attribute__((unused)) struct incoming *in, __attribute__((unused)) const struct msg *m)
 {

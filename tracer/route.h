@@ -1,0 +1,15 @@
+/* Where something that the guest sends to an address goes: the one place that decides it, from the
+ * policy, the names that are known, and what the guest itself listens to. */
+#ifndef TRACER_ROUTE_H
+#define TRACER_ROUTE_H
+
+#include "policy.h"
+
+struct call;
+struct tracer;
+
+/* route_to() - protocol: IPPROTO_TCP or IPPROTO_UDP. to: an internet address. The reason is noted
+ * with the call for -v; c may be NULL. */
+enum side route_to(struct tracer *tr, struct call *c, int protocol, const struct addr *to);
+
+#endif
