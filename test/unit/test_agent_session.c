@@ -69,6 +69,15 @@ void mirror_del(__attribute__((unused)) struct mirror *m, struct mirror_port *p)
 	note("-m%u ", p->to.id);
 }
 
+int udp_open(__attribute__((unused)) struct loop *loop, __attribute__((unused)) struct mux *mux,
+	const struct msg *m)
+{
+	if (!(m->id & PROTO_CLIENT_CHANNEL))
+		return -EPROTO;
+	note("udp%u ", m->id & ~PROTO_CLIENT_CHANNEL);
+	return 0;
+}
+
 int files_read(__attribute__((unused)) const struct target *t, struct span path,
 	uint8_t bytes[static PROTO_DATA_MAX])
 {
@@ -171,6 +180,10 @@ static void hear(char *s, size_t size)
 	{                                                                                          \
 		.type = MSG_connect, .id = (i)                                                     \
 	}
+#define UDP(i)                                                                                     \
+	{                                                                                          \
+		.type = MSG_udp_open, .id = (i)                                                    \
+	}
 #define READ(i, p)                                                                                 \
 	{                                                                                          \
 		.type = MSG_read_file, .id = (i), .read_file.path = {(p), sizeof(p) - 1 }          \
@@ -210,6 +223,9 @@ static void messages_are_answered_or_end_the_session(void **state)
 		{ "connect", { GOOD, CONNECT(PROTO_CLIENT_CHANNEL | 5) }, "hello ", "connect5 " },
 		{ "connect before hello", { CONNECT(PROTO_CLIENT_CHANNEL) }, "notice end", "" },
 		{ "connect with our id", { GOOD, CONNECT(5) }, "hello notice end", "" },
+		{ "udp", { GOOD, UDP(PROTO_CLIENT_CHANNEL | 5) }, "hello ", "udp5 " },
+		{ "udp before hello", { UDP(PROTO_CLIENT_CHANNEL) }, "notice end", "" },
+		{ "udp with our id", { GOOD, UDP(5) }, "hello notice end", "" },
 		{ "a file", { GOOD, READ(3, "ok") }, "hello file_content(3,0,hi) ", "read " },
 		{ "a file we may not", { GOOD, READ(3, "x") }, "hello file_content(3,13,) ",
 			"read " },
