@@ -158,8 +158,10 @@ int main(int argc, char **argv)
 	if (is_nested())
 		die(EXIT_OURS, "this runs under mirrord-trace already; start the program without a "
 			       "second one");
-	if (config_targetless(&cfg))
+	if (config_targetless(&cfg)) {
 		cfg.incoming = INCOMING_OFF;
+		cfg.outgoing = cfg.dns = false;
+	}
 	if (probe_needed(&e) < 0)
 		die(EXIT_OURS, "%s", e.text);
 	status = launch_find(cfg.argv[0], &e);
