@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "outgoing.h"
+
 /* More than any guest listens to; a bound for those that do not stop asking. */
 #define SESSION_SUBSCRIPTIONS_MAX 256
 
@@ -233,6 +235,14 @@ static void on_unsubscribe(struct session *s, const struct msg *m)
 		subscription_end(s, sub);
 }
 
+/* --- outgoing --- */
+
+static void on_connect(struct session *s, const struct msg *m)
+{
+	if (outgoing_connect(&s->agent->drain, &s->mux, &s->agent->target, m) < 0)
+		refuse(s, "the client asked for a connection that makes no sense");
+}
+
 /* --- the link --- */
 
 static void session_message(struct mux *mux, const struct msg *m)
@@ -245,6 +255,7 @@ static void session_message(struct mux *mux, const struct msg *m)
 		{ MSG_hello, GREETING, on_hello },
 		{ MSG_subscribe, SERVING, on_subscribe },
 		{ MSG_unsubscribe, SERVING, on_unsubscribe },
+		{ MSG_connect, SERVING, on_connect },
 	};
 	struct session *s = container_of(mux, struct session, mux);
 
@@ -273,7 +284,7 @@ static void session_end(struct session *s)
 	htab_done(&s->subscriptions);
 	list_del(&s->link);
 	if (s->agent->ends_with_session)
-		steal_leave(&s->agent->steal);
+		drain_leave(&s->agent->drain);
 	loop_defer(&s->agent->loop, &s->release);
 }
 

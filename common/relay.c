@@ -40,6 +40,16 @@ void relay_abort(struct relay *r, int error)
 	finish(r, error, true);
 }
 
+void relay_refuse(struct relay *r, int error)
+{
+	if (!r->connected) {
+		relay_abort(r, error);
+		return;
+	}
+	r->connected(r, error);
+	finish(r, error, true);
+}
+
 static bool is_over(const struct relay *r)
 {
 	return channel_is_over(&r->ch) && r->write_over;
@@ -231,20 +241,22 @@ static bool connected(struct relay *r)
 {
 	int error = 0;
 	socklen_t len = sizeof(error);
+	bool reset;
 
 	getsockopt(r->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	/* Reset, it had been connected: there may be bytes from before. */
-	if (error == ECONNRESET || error == EPIPE) {
-		r->connecting = false;
-		socket_failed(r, error);
-		return false;
-	}
-	if (error) {
-		relay_abort(r, error);
+	reset = error == ECONNRESET || error == EPIPE;
+
+	if (error && !reset) {
+		relay_refuse(r, error);
 		return false;
 	}
 	r->connecting = false;
-	return true;
+	if (r->connected)
+		r->connected(r, 0);
+	if (reset)
+		socket_failed(r, error);
+	return !reset;
 }
 
 static void relay_event(struct watch *w, uint32_t events)

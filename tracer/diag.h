@@ -18,6 +18,7 @@ struct diag {
 enum diag_which {
 	DIAG_LISTENING = 1 << 0,
 	DIAG_BOUND = 1 << 1,
+	DIAG_CONNECTING = 1 << 2,
 };
 
 struct seen_socket {

@@ -44,6 +44,9 @@ void link_close(struct link *l);
 /* link_has_address() - it is one of the target's addresses, whatever its port. */
 bool link_has_address(const struct link *l, const struct addr *a);
 
+/* link_may_return() - the link is lost, and a new one is being tried. */
+bool link_may_return(const struct link *l);
+
 /* link_child_ended() - a child that is not of the guest has ended. */
 void link_child_ended(struct link *l, pid_t pid, int status);
 

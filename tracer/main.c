@@ -34,6 +34,7 @@ void tracer_link_lost(struct tracer *tr)
 {
 	tr->failed = true;
 	incoming_link_lost(&tr->incoming);
+	outgoing_link_lost(&tr->outgoing);
 	datagram_link_lost(&tr->datagrams);
 	names_link_lost(tr->names);
 	job_kill(tr, SIGTERM);
@@ -91,7 +92,8 @@ static void drain(struct tracer *tr)
 {
 	uint64_t end = now_ns() + DRAIN_MS * UINT64_C(1000000);
 
-	while (now_ns() < end && incoming_is_sending(&tr->incoming)) {
+	while (now_ns() < end &&
+		(incoming_is_sending(&tr->incoming) || outgoing_is_sending(&tr->outgoing))) {
 		loop_timer(&tr->loop, &tr->drain_timer, DRAIN_MS);
 		if (loop_turn(&tr->loop) < 0)
 			return;

@@ -30,9 +30,19 @@ int steal_add(__attribute__((unused)) struct steal *s, struct steal_port *p,
 	return 0;
 }
 
-void steal_leave(struct steal *s)
+void drain_leave(struct drain *d)
 {
-	container_of(s, struct agent, steal)->loop.stop = true;
+	container_of(d, struct agent, drain)->loop.stop = true;
+}
+
+int outgoing_connect(__attribute__((unused)) struct drain *d,
+	__attribute__((unused)) struct mux *mux,
+	__attribute__((unused)) const struct target *target, const struct msg *m)
+{
+	if (!(m->id & PROTO_CLIENT_CHANNEL))
+		return -EPROTO;
+	note("connect%u ", m->id & ~PROTO_CLIENT_CHANNEL);
+	return 0;
 }
 
 void steal_del(__attribute__((unused)) struct steal *s, struct steal_port *p)
@@ -145,6 +155,10 @@ static void hear(char *s, size_t size)
 	{                                                                                          \
 		.type = MSG_unsubscribe, .id = (i)                                                 \
 	}
+#define CONNECT(i)                                                                                 \
+	{                                                                                          \
+		.type = MSG_connect, .id = (i)                                                     \
+	}
 #define GOOD HELLO(PROTO_MAGIC, PROTO_VERSION)
 
 static void messages_are_answered_or_end_the_session(void **state)
@@ -177,6 +191,9 @@ static void messages_are_answered_or_end_the_session(void **state)
 		{ "mode off", { GOOD, SUB(1, INCOMING_OFF, 4, 80) }, "hello notice end", "" },
 		{ "mode 3", { GOOD, SUB(1, INCOMING_MODE_MAX, 4, 80) }, "hello notice end", "" },
 		{ "family 5", { GOOD, SUB(1, INCOMING_STEAL, 5, 80) }, "hello notice end", "" },
+		{ "connect", { GOOD, CONNECT(PROTO_CLIENT_CHANNEL | 5) }, "hello ", "connect5 " },
+		{ "connect before hello", { CONNECT(PROTO_CLIENT_CHANNEL) }, "notice end", "" },
+		{ "connect with our id", { GOOD, CONNECT(5) }, "hello notice end", "" },
 		{ "port 0", { GOOD, SUB(1, INCOMING_STEAL, 4, 0) }, "hello notice end", "" },
 	};
 

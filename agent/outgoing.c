@@ -1,0 +1,198 @@
+/* Theory of operation. A connection is a relay from the start, so that the client's `reset` finds
+ * it while it is still being made. The kernel says at once that it cannot be, or later, and both
+ * ways end in relay_refuse(): the channel is over on both sides, and the errno is the kernel's own.
+ *
+ * A TCP connection has its local address before it is established; the client is told it at once,
+ * because getsockname(2) of the guest's socket wants it then (`connecting`). */
+#include "outgoing.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "log.h"
+#include "relay.h"
+
+struct outbound {
+	struct relay relay;
+	struct drain *drain;
+	struct deferred release;
+};
+
+static struct outbound *outbound_of(struct relay *r)
+{
+	return container_of(r, struct outbound, relay);
+}
+
+static void outbound_release(struct deferred *d)
+{
+	struct outbound *o = container_of(d, struct outbound, release);
+
+	drain_exit(o->drain);
+	free(o);
+}
+
+static void outbound_over(struct relay *r, int error)
+{
+	struct outbound *o = outbound_of(r);
+
+	log_dbg("channel %u: over%s%s", r->ch.id, error ? ", " : "", error ? strerror(error) : "");
+	loop_defer(r->loop, &o->release);
+}
+
+/* --- what the client is told --- */
+
+/* A socket without an internet address (a unix socket) has 0.0.0.0:0. */
+static struct addr local_of(int fd)
+{
+	struct addr a;
+
+	return fd < 0 || addr_of_socket(fd, &a) < 0 ? addr_v4(INADDR_ANY, 0) : a;
+}
+
+static void tell_connecting(struct relay *r)
+{
+	struct msg m = {
+		.type = MSG_connecting,
+		.id = r->ch.id,
+		.connecting.local = local_of(r->watch.fd),
+	};
+
+	mux_send(r->ch.mux, &m);
+}
+
+static void tell_connected(struct mux *mux, uint32_t id, int error, int fd)
+{
+	struct msg m = {
+		.type = MSG_connected,
+		.id = id,
+		.connected = { .error = (uint32_t)error, .local = local_of(fd) },
+	};
+
+	log_dbg("channel %u: %s", id, error ? strerror(error) : "connected");
+	mux_send(mux, &m);
+}
+
+static void outbound_connected(struct relay *r, int error)
+{
+	tell_connected(r->ch.mux, r->ch.id, error, r->watch.fd);
+}
+
+/* --- TCP --- */
+
+/* The address to bind to for a peer of that family: a wildcard has none of its own. */
+static int bind_for(struct addr *bind, const struct addr *peer)
+{
+	uint16_t port = addr_port(bind);
+
+	if (bind->sa.sa_family == peer->sa.sa_family)
+		return 0;
+	if (!addr_is_wildcard(bind))
+		return -ENETUNREACH;
+	*bind = peer->sa.sa_family == AF_INET6 ? addr_v6(&in6addr_any, port)
+					       : addr_v4(INADDR_ANY, port);
+	return 0;
+}
+
+static int bind_tcp(int fd, const struct msg_connect *c)
+{
+	struct addr local = c->bind;
+	int on = 1, r = bind_for(&local, &c->peer);
+
+	if (addr_is_wildcard(&local) && !addr_port(&local))
+		return 0;
+	if (r < 0)
+		return r;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* The port is chosen by connect, when the peer is known (Linux 4.2). */
+	if (!addr_port(&local))
+		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	return bind(fd, &local.sa, addr_len(&local)) < 0 ? -errno : 0;
+}
+
+/* A TCP socket that is connecting, or connected; the fd or -errno. */
+static int connect_tcp(const struct msg_connect *c)
+{
+	cleanup_fd int fd = socket(
+		c->peer.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	int on = 1, r;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	r = bind_tcp(fd, c);
+	if (r < 0)
+		return r;
+	if (connect(fd, &c->peer.sa, addr_len(&c->peer)) < 0 && errno != EINPROGRESS)
+		return -errno;
+	return take_fd(&fd);
+}
+
+/* A descriptor of ours that is missing is not what the guest has run out of. */
+static int guest_error(int error)
+{
+	return error == EMFILE || error == ENFILE ? ENOBUFS : error;
+}
+
+static void start_tcp(struct outbound *o, const struct msg_connect *c)
+{
+	int fd = connect_tcp(c), r = fd;
+
+	if (fd >= 0)
+		r = relay_connect(&o->relay, fd);
+	if (r < 0)
+		relay_refuse(&o->relay, guest_error(-r));
+	else
+		tell_connecting(&o->relay);
+}
+
+/* --- connections of all kinds --- */
+
+static void (*const start[CONNECT_KIND_MAX])(struct outbound *o, const struct msg_connect *c) = {
+	[CONNECT_TCP] = start_tcp,
+};
+
+/* A relay without a socket yet. */
+static int outbound_new(
+	struct outbound **out, struct drain *drain, struct mux *mux, const struct msg *m)
+{
+	struct outbound *o = calloc(1, sizeof(*o));
+	int r = -ENOMEM;
+
+	if (o) {
+		o->relay.connected = outbound_connected;
+		r = relay_start(&o->relay, drain->loop, mux, m->id, -1, true, outbound_over);
+	}
+	if (r < 0) {
+		free(o);
+		return r;
+	}
+	deferred_init(&o->release, outbound_release);
+	o->drain = drain;
+	drain_enter(drain);
+	*out = o;
+	return 0;
+}
+
+int outgoing_connect(
+	struct drain *drain, struct mux *mux, const struct target *target, const struct msg *m)
+{
+	char to[ADDR_STRLEN];
+	struct outbound *o;
+	int r;
+
+	(void)target;
+	if (!(m->id & PROTO_CLIENT_CHANNEL) || m->connect.kind >= CONNECT_KIND_MAX ||
+		!start[m->connect.kind])
+		return -EPROTO;
+	r = outbound_new(&o, drain, mux, m);
+	if (r == -EEXIST)
+		return -EPROTO;
+	if (r < 0) {
+		tell_connected(mux, m->id, guest_error(-r), -1);
+		return 0;
+	}
+	log_dbg("channel %u: to %s", m->id, addr_format(&m->connect.peer, to));
+	start[m->connect.kind](o, &m->connect);
+	return 0;
+}
