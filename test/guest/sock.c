@@ -676,6 +676,21 @@ static void do_poll(char **w)
 	print_events(pfd.revents);
 }
 
+/* pollall NAME IN,OUT,…: until all of them are there, in whatever order they came. */
+static void do_pollall(char **w)
+{
+	int wanted = events_of(w[2]);
+	struct pollfd pfd = { .fd = fd_of(w[1]), .events = (short)wanted };
+
+	for (int i = 0; i < AWAIT_TRIES && (pfd.revents & wanted) != wanted; i++) {
+		if (i)
+			poll(NULL, 0, 1);
+		poll(&pfd, 1, 1000);
+	}
+	printf("1");
+	print_events(pfd.revents);
+}
+
 /* epoll NAME MS: is it readable? */
 static void do_epoll(char **w)
 {
@@ -986,6 +1001,7 @@ static const struct {
 	{ "nonblock", 3, do_nonblock },
 	{ "flags", 2, do_flags },
 	{ "poll", 4, do_poll },
+	{ "pollall", 3, do_pollall },
 	{ "epoll", 3, do_epoll },
 	{ "watch", 4, do_watch },
 	{ "ready", 3, do_ready },
