@@ -123,26 +123,9 @@ static struct mirrored *port_new(struct mirror *m, enum proto_family family, uin
 
 /* --- flows --- */
 
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-	h = (h ^ v) * 0xff51afd7ed558ccdu;
-	return h ^ h >> 32;
-}
-
-static uint64_t mix_addr(uint64_t h, const struct addr *a)
-{
-	uint64_t ip[2] = { 0 };
-
-	if (a->sa.sa_family == AF_INET6)
-		memcpy(ip, &a->in6.sin6_addr, sizeof(ip));
-	else
-		ip[0] = a->in.sin_addr.s_addr;
-	return mix(mix(mix(h, ip[0]), ip[1]), addr_port(a));
-}
-
 static uint64_t flow_key(const struct mirror *m, const struct addr *peer, const struct addr *local)
 {
-	return mix_addr(mix_addr(m->seed, peer), local);
+	return addr_hash(local, addr_hash(peer, m->seed));
 }
 
 static struct flow *flow_find(

@@ -107,15 +107,22 @@ static uint64_t sum_ip(uint64_t sum, const struct addr *a)
 	return sum_bytes(sum, (const uint8_t *)&a->in.sin_addr, sizeof(a->in.sin_addr));
 }
 
-bool packet_sum_ok(const struct packet *k)
+uint16_t packet_sum(const struct addr *src, const struct addr *dst, uint8_t protocol,
+	const uint8_t *segment, size_t n)
 {
-	uint64_t sum = sum_ip(sum_ip(0, &k->src), &k->dst);
+	uint64_t sum = sum_ip(sum_ip(0, src), dst);
 
-	sum += htonl((uint32_t)(k->header + k->len)) + (uint64_t)htonl(IPPROTO_TCP);
-	sum = sum_bytes(sum, k->data - k->header, k->header + k->len);
+	sum += htonl((uint32_t)n) + (uint64_t)htonl(protocol);
+	sum = sum_bytes(sum, segment, n);
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
-	return sum == 0xffff;
+	return (uint16_t)sum;
+}
+
+bool packet_sum_ok(const struct packet *k)
+{
+	return packet_sum(&k->src, &k->dst, IPPROTO_TCP, k->data - k->header, k->header + k->len) ==
+	       0xffff;
 }
 
 /* --- filter --- */

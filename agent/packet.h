@@ -20,6 +20,11 @@ struct packet {
  * which had `wire` bytes in all. 0, or -EINVAL when it is not one, or not all of it is there. */
 int packet_parse(struct packet *k, const uint8_t *p, size_t captured, size_t wire);
 
+/* packet_sum() - the sum that the checksum of TCP and UDP is the complement of, in network order
+ * (RFC 1071): of n bytes from the transport header on, and the pseudo-header. */
+uint16_t packet_sum(const struct addr *src, const struct addr *dst, uint8_t protocol,
+	const uint8_t *segment, size_t n);
+
 /* packet_sum_ok() - the TCP checksum is right. For a packet that packet_parse() took. */
 bool packet_sum_ok(const struct packet *k);
 

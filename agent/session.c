@@ -247,7 +247,7 @@ static void on_connect(struct session *s, const struct msg *m)
 
 static void on_udp_open(struct session *s, const struct msg *m)
 {
-	if (udp_open(&s->agent->loop, &s->mux, m) < 0)
+	if (udp_open(&s->agent->loop, &s->agent->steal, &s->mux, m) < 0)
 		refuse(s, "the client asked for a UDP socket that makes no sense");
 }
 

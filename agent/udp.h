@@ -2,11 +2,11 @@
 #ifndef AGENT_UDP_H
 #define AGENT_UDP_H
 
-#include "mux.h"
+#include "steal.h"
 
 /* udp_open() - do as a `udp_open` says: open its channel and make the socket, and tell the client
  * how that ended in `udp_opened`. The socket lives as long as the channel. 0; -EPROTO when no
  * honest client asks that, and then nothing was done. */
-int udp_open(struct loop *loop, struct mux *mux, const struct msg *m);
+int udp_open(struct loop *loop, struct steal *steal, struct mux *mux, const struct msg *m);
 
 #endif

@@ -4,10 +4,49 @@
 #include "agent_client.h"
 
 static int result; /* of the last udp_open() */
+static struct steal steal;
+
+/* Stand-ins: nothing is stolen here; test/e2e/ does. */
+int udp_steal_open(__attribute__((unused)) struct udp_steal **out,
+	__attribute__((unused)) struct steal *s, __attribute__((unused)) sa_family_t family,
+	__attribute__((unused)) const struct addr *at, __attribute__((unused)) int *fd,
+	struct err *e)
+{
+	return err_set(e, -EADDRINUSE, "not today");
+}
+
+void udp_steal_close(struct udp_steal *u)
+{
+	assert_null(u);
+}
+
+ssize_t udp_steal_receive(__attribute__((unused)) struct udp_steal *u,
+	__attribute__((unused)) int fd, __attribute__((unused)) void *p,
+	__attribute__((unused)) size_t n, __attribute__((unused)) struct addr *peer)
+{
+	return -EAGAIN;
+}
+
+int udp_steal_send(__attribute__((unused)) const struct udp_steal *u,
+	__attribute__((unused)) const struct addr *peer, __attribute__((unused)) struct span s)
+{
+	return 0;
+}
+
+int udp_steal_source(__attribute__((unused)) const struct udp_steal *u,
+	__attribute__((unused)) const struct addr *peer, __attribute__((unused)) struct addr *from)
+{
+	return 0;
+}
+
+const char *steal_method(__attribute__((unused)) const struct steal *s)
+{
+	return "magic";
+}
 
 static void message(struct mux *m, const struct msg *msg)
 {
-	result = udp_open(&loop, m, msg);
+	result = udp_open(&loop, &steal, m, msg);
 }
 
 static void begin(void)
