@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "udp_mirror.h"
 #include "udp_steal.h"
 
 /* What one socket may receive in a turn of the loop, so that a flood holds up nothing else. */
@@ -25,6 +26,7 @@ struct udp {
 	struct addr peer; /* connected to; AF_UNSPEC: to nobody */
 	unsigned long dropped;
 	struct udp_steal *stolen; /* NULL: an ordinary socket */
+	struct udp_mirror copied; /* not open: nothing is mirrored */
 };
 
 static struct udp *udp_of(struct channel *c)
@@ -44,6 +46,7 @@ static void udp_close(struct udp *u)
 	if (u->dropped)
 		log_dbg("channel %u: %lu datagrams dropped", u->ch.id, u->dropped);
 	udp_steal_close(u->stolen);
+	udp_mirror_close(&u->copied);
 	loop_del(u->loop, &u->watch);
 	close_fd(&fd);
 	loop_defer(u->loop, &u->release);
@@ -53,7 +56,7 @@ static struct addr local_of(const struct udp *u)
 {
 	struct addr a;
 
-	if (u->stolen)
+	if (u->stolen || u->copied.mirror)
 		return u->bind;
 	if (addr_of_socket(u->watch.fd, &a) < 0)
 		return addr_v4(INADDR_ANY, 0);
@@ -83,6 +86,15 @@ static void pass_on(struct udp *u, const struct addr *peer, const uint8_t *p, si
 
 	if (channel_post(&u->ch, &m, n) < 0)
 		u->dropped++;
+}
+
+/* A copy; the kernel does not know whom a mirrored port is connected to. */
+static void got_copy(struct udp_mirror *copied, const struct addr *peer, const uint8_t *p, size_t n)
+{
+	struct udp *u = container_of(copied, struct udp, copied);
+
+	if (!u->peer.sa.sa_family || addr_equal(&u->peer, peer))
+		pass_on(u, peer, p, n);
 }
 
 /* A datagram's length and its peer, or -errno; -ENOMSG: it is not for the client. */
@@ -139,6 +151,8 @@ static int send_once(const struct udp *u, const struct addr *to, struct span s)
 
 	if (u->stolen)
 		return -udp_steal_send(u->stolen, to, s);
+	if (udp_mirror_has(&u->copied, to))
+		return 0;
 	if (addr_equal(&u->peer, to))
 		n = send(u->watch.fd, s.data, s.len, MSG_NOSIGNAL);
 	else
@@ -271,22 +285,36 @@ static int make_socket(const struct msg_udp_open *o, sa_family_t family, struct 
 	setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on));
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind_address(o, family, &a) && bind(fd, &a.sa, addr_len(&a)) < 0)
+	if (o->mode == INCOMING_OFF && bind_address(o, family, &a) &&
+		bind(fd, &a.sa, addr_len(&a)) < 0)
 		return err_set(e, -errno, "the target's UDP port %u cannot be had: %s",
 			addr_port(&a), strerror(errno));
 	return take_fd(&fd);
 }
 
-static int start(struct udp *u, struct steal *steal, const struct msg_udp_open *o, struct err *e)
+/* What is stolen or mirrored is not bound by us: the pod's own socket is. */
+static int take_port(struct udp *u, const struct udp_ports *ports, const struct msg_udp_open *o,
+	int *fd, struct err *e)
 {
-	int fd = -1, r;
+	int r;
 
-	if (o->mode == INCOMING_MIRROR)
-		return err_set(e, -EOPNOTSUPP, "this agent does not mirror UDP ports");
 	if (o->mode == INCOMING_STEAL)
-		r = udp_steal_open(&u->stolen, steal, u->family, &o->bind, &fd, e);
-	else
-		r = fd = make_socket(o, u->family, e);
+		return udp_steal_open(&u->stolen, ports->steal, u->family, &o->bind, fd, e);
+	r = *fd = make_socket(o, u->family, e);
+	if (r < 0 || o->mode == INCOMING_OFF)
+		return MIN(r, 0);
+	u->copied.datagram = got_copy;
+	r = udp_mirror_open(&u->copied, ports->mirror, u->family, &o->bind, e);
+	if (r < 0)
+		close_fd(fd);
+	return r;
+}
+
+static int start(
+	struct udp *u, const struct udp_ports *ports, const struct msg_udp_open *o, struct err *e)
+{
+	int fd = -1, r = take_port(u, ports, o, &fd, e);
+
 	if (r < 0)
 		return r;
 	r = loop_add(u->loop, &u->watch, fd, EPOLLIN, udp_event);
@@ -326,7 +354,15 @@ static bool is_sane(const struct msg *m)
 	       (o->mode == INCOMING_OFF || addr_port(&o->bind));
 }
 
-int udp_open(struct loop *loop, struct steal *steal, struct mux *mux, const struct msg *m)
+/* How a port was taken over, for people. */
+static const char *way(const struct udp *u, const struct udp_ports *ports)
+{
+	if (u->stolen)
+		return steal_method(ports->steal);
+	return u->copied.mirror ? "packet ring" : "";
+}
+
+int udp_open(struct loop *loop, const struct udp_ports *ports, struct mux *mux, const struct msg *m)
 {
 	struct msg answer = { .type = MSG_udp_opened, .id = m->id };
 	struct err e = { "" };
@@ -342,11 +378,11 @@ int udp_open(struct loop *loop, struct steal *steal, struct mux *mux, const stru
 	if (r < 0)
 		err_set(&e, r, "the agent cannot open another channel: %s", strerror(-r));
 	else
-		r = start(u, steal, &m->udp_open, &e);
+		r = start(u, ports, &m->udp_open, &e);
 	if (r == 0)
 		answer.udp_opened.local = local_of(u);
 	answer.udp_opened.error = (uint32_t)-r;
-	answer.udp_opened.text = span_of(r < 0 ? e.text : u->stolen ? steal_method(steal) : "");
+	answer.udp_opened.text = span_of(r < 0 ? e.text : way(u, ports));
 	log_dbg("channel %u: UDP socket%s%s", m->id, r ? ", " : "", e.text);
 	mux_send(mux, &answer);
 	if (r < 0 && u) {

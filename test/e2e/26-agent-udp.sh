@@ -31,6 +31,21 @@ $(answers_of loopback6 ::1)
 the pod's connected socket: connected
 again: Address already in use - udp port 5300 (IPv4) of the target is stolen already; end that session, or mirror
 the pod: after"
+
+copy_of() { # NAME
+	echo "the guest: $1 from the sender
+the pod: $1
+it hears: from the pod"
+}
+
+is "a mirrored UDP port" "$(udp mirror)" "the pod: before
+open: 0 packet ring
+$(copy_of IPv4)
+$(copy_of IPv6)
+$(copy_of loopback)
+$(copy_of loopback6)
+somebody else hears: elsewhere
+the peer hears: the pod alone"
 kill $agent
 ends "the agent ends" $agent 0
 nothing_left "after it"
