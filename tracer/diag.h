@@ -1,4 +1,5 @@
-/* What the kernel says of TCP sockets, whoever has them: sock_diag(7) of our own network namespace.
+/* What the kernel says of TCP and UDP sockets, whoever has them: sock_diag(7) of our own network
+ * namespace.
  */
 #ifndef TRACER_DIAG_H
 #define TRACER_DIAG_H
@@ -18,6 +19,7 @@ struct diag {
 enum diag_which {
 	DIAG_LISTENING = 1 << 0,
 	DIAG_BOUND = 1 << 1,
+	DIAG_UDP = 1 << 2, /* not with the others: UDP sockets that have a port */
 };
 
 struct seen_socket {
