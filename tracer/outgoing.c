@@ -14,6 +14,5 @@ void outgoing_done(struct outgoing *out)
 
 uint32_t outgoing_channel(struct outgoing *out)
 {
-	(void)out;
-	return PROTO_CLIENT_CHANNEL;
+	return PROTO_CLIENT_CHANNEL | out->next_channel++;
 }

@@ -11,6 +11,7 @@ struct tracer;
 
 struct outgoing {
 	struct tracer *tracer;
+	uint32_t next_channel;
 };
 
 void outgoing_init(struct outgoing *out, struct tracer *tr);

@@ -114,12 +114,22 @@ static bool is_our_netns(int fd)
 	return get_cookie(fd, SO_NETNS_COOKIE) == ours;
 }
 
-bool sock_is_tcp(int fd)
+static bool is_internet(int fd, int protocol)
 {
 	int domain = get_option(fd, SOL_SOCKET, SO_DOMAIN, -1);
 
 	return (domain == AF_INET || domain == AF_INET6) &&
-	       get_option(fd, SOL_SOCKET, SO_PROTOCOL, -1) == IPPROTO_TCP && is_our_netns(fd);
+	       get_option(fd, SOL_SOCKET, SO_PROTOCOL, -1) == protocol && is_our_netns(fd);
+}
+
+bool sock_is_tcp(int fd)
+{
+	return is_internet(fd, IPPROTO_TCP);
+}
+
+bool sock_is_udp(int fd)
+{
+	return is_internet(fd, IPPROTO_UDP);
 }
 
 struct sock *sock_find(const struct sock_table *t, int fd)
@@ -286,8 +296,7 @@ static struct addr loopback_of(const struct addr *asked)
 				       : addr_v6(&in6addr_loopback, addr_port(asked));
 }
 
-/* At the address, or at loopback when it is the target's and not ours. */
-static int bind_near(const struct sock_table *t, int fd, const struct addr *a, uint16_t port)
+int sock_bind_near(const struct sock_table *t, int fd, const struct addr *a, uint16_t port)
 {
 	struct addr at = *a, near;
 	int r;
@@ -300,7 +309,7 @@ static int bind_near(const struct sock_table *t, int fd, const struct addr *a, u
 	return bind_at(fd, &near);
 }
 
-static bool overlap(const struct addr *a, const struct addr *b)
+bool sock_overlap(const struct addr *a, const struct addr *b)
 {
 	return addr_is_wildcard(a) || addr_is_wildcard(b) || addr_same_ip(a, b);
 }
@@ -313,7 +322,7 @@ static struct sock *asker(const struct sock_table *t, const struct addr *asked, 
 		struct sock *s = container_of(n, struct sock, node);
 
 		if (!s->any_port && addr_port(&s->asked) == addr_port(asked) &&
-			overlap(&s->asked, asked) == overlapping)
+			sock_overlap(&s->asked, asked) == overlapping)
 			return s;
 	}
 	return NULL;
@@ -340,17 +349,17 @@ static struct sock *holder(const struct sock_table *t, const struct addr *asked,
 	return s && (s->state != SOCK_BOUND || t->tells_of_bound) ? s : NULL;
 }
 
-static void say_moved(const struct addr *asked, const struct addr *real, int why)
+void sock_say_moved(const struct addr *asked, const struct addr *real, int why, const char *list)
 {
 	bool root = why == -EACCES;
 	char a[ADDR_STRLEN], r[ADDR_STRLEN];
 
 	log_err("port %u of this machine is %s: the program's %s is %s here, and still the "
 		"target's "
-		"port %u%s",
+		"port %u%s%s%s",
 		addr_port(asked), root ? "for root only" : "in use by another program",
-		addr_format(asked, a), addr_format(real, r), addr_port(asked),
-		root ? "" : " (ss -ltnp shows who has it)");
+		addr_format(asked, a), addr_format(real, r), addr_port(asked), root ? "" : " (ss ",
+		root ? "" : list, root ? "" : " shows who has it)");
 }
 
 /* The target's addresses are one here, so two sockets of the guest may want one port of ours. */
@@ -371,21 +380,21 @@ int sock_bind(struct sock_table *t, int fd, const struct addr *asked)
 		own = holder(t, asked, true);
 	}
 	if (own && addr_port(&own->real) != addr_port(asked)) {
-		r = bind_near(t, fd, asked, addr_port(&own->real));
+		r = sock_bind_near(t, fd, asked, addr_port(&own->real));
 		return r < 0 || remember(t, fd, asked) ? r : -ENOMEM;
 	}
-	first = r = bind_near(t, fd, asked, addr_port(asked));
+	first = r = sock_bind_near(t, fd, asked, addr_port(asked));
 	if ((r == -EADDRINUSE && !own &&
 		    !incoming_has_port(&t->tracer->incoming, addr_port(asked))) ||
 		r == -EACCES)
-		r = bind_near(t, fd, asked, 0);
+		r = sock_bind_near(t, fd, asked, 0);
 	if (r < 0)
 		return first;
 	s = remember(t, fd, asked);
 	if (!s)
 		return -ENOMEM;
 	if (first == -EACCES || (first < 0 && !is_own_neighbour(t, asked)))
-		say_moved(asked, &s->real, first);
+		sock_say_moved(asked, &s->real, first, "-ltnp");
 	return 0;
 }
 

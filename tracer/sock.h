@@ -70,6 +70,9 @@ uint64_t sock_cookie(int fd);
 /* sock_is_tcp() - an internet stream socket of our own network namespace. */
 bool sock_is_tcp(int fd);
 
+/* sock_is_udp() - an internet datagram socket of our own network namespace. */
+bool sock_is_udp(int fd);
+
 /* sock_find() - what is known of the socket behind fd, or NULL. */
 struct sock *sock_find(const struct sock_table *t, int fd);
 
@@ -77,6 +80,17 @@ struct sock *sock_find(const struct sock_table *t, int fd);
  * free, EADDRINUSE if the guest itself has it, another port if somebody else has. 0 or -errno of
  * bind(2). */
 int sock_bind(struct sock_table *t, int fd, const struct addr *asked);
+
+/* sock_bind_near() - bind(2) with that port, at the address or, when it is the target's and not
+ * ours, at loopback. 0 or -errno. */
+int sock_bind_near(const struct sock_table *t, int fd, const struct addr *a, uint16_t port);
+
+/* sock_overlap() - two sockets bound there (and to one port) would be in each other's way. */
+bool sock_overlap(const struct addr *a, const struct addr *b);
+
+/* sock_say_moved() - one line: the guest's socket is elsewhere here. why: -errno of bind(2).
+ * list: the option with which ss(8) lists such sockets. */
+void sock_say_moved(const struct addr *asked, const struct addr *real, int why, const char *list);
 
 /* sock_listening() - the listening socket that the guest believes to have at that address, or NULL.
  */

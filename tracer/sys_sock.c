@@ -34,10 +34,11 @@ void sys_bind(struct call *c)
 	struct addr asked;
 	cleanup_fd int fd = -1;
 
-	if (mem_read_sockaddr(c->task->tid, c->arg[1], c->arg[2], &asked) == 0 &&
-		!is_local_bind(&asked))
+	if (mem_read_sockaddr(c->task->tid, c->arg[1], c->arg[2], &asked) == 0)
 		fd = call_dup(c, c->arg[0]);
-	if (fd < 0 || !sock_is_tcp(fd))
+	if (fd >= 0 && sock_is_udp(fd))
+		datagram_bind(c, fd, &asked);
+	else if (fd < 0 || is_local_bind(&asked) || !sock_is_tcp(fd))
 		call_continue(c);
 	else
 		call_return(c, sock_bind(table(c), fd, &asked));
@@ -390,7 +391,8 @@ static bool believed_name(const struct call *c, int fd, struct addr *name)
 	}
 	if (s)
 		return false;
-	if (incoming_addresses(&c->tracer->incoming, fd, NULL, name))
+	if (incoming_addresses(&c->tracer->incoming, fd, NULL, name) ||
+		datagram_addresses(&c->tracer->datagrams, fd, name, NULL))
 		return true;
 	/* A client on this machine came to the port that stands in for the asked one. */
 	if (addr_of_socket(fd, name) < 0)
@@ -418,7 +420,8 @@ void sys_getpeername(struct call *c)
 	cleanup_fd int fd = call_dup(c, c->arg[0]);
 	struct addr peer;
 
-	if (fd >= 0 && incoming_addresses(&c->tracer->incoming, fd, &peer, NULL))
+	if (fd >= 0 && (incoming_addresses(&c->tracer->incoming, fd, &peer, NULL) ||
+			       datagram_addresses(&c->tracer->datagrams, fd, NULL, &peer)))
 		return_address(c, &peer);
 	else
 		call_continue(c);
