@@ -217,6 +217,38 @@ local_port() { ss -Hltn "sport = :$1" | grep -q .; }
 port=20000
 ports() { port=$((port + 16)); }
 
+# ---- the oracle -----------------------------------------------------------------------------------
+
+# Where a scenario's guest runs (test/converse): in the target itself, or here under the supervisor.
+beside() { echo "nsenter --target $target --net --mount --pid --uts $1"; }
+beneath() { # PROGRAM OPTION...
+	echo "$mirrord_trace --engine $ENGINE -t pid:$target ${*:2} -- $1"
+}
+
+converse() { # [--twin SIDE] FILE SCENARIO SIDE=COMMAND...
+	"$here/converse" --base $port "$@" "t=$(beside "$guests/glibc/sock")" \
+		"c=nsenter --target $client --net $guests/glibc/sock" 2>&1
+}
+
+# same FILE SCENARIO LIBC OPTION...: the guest sees what it sees in the target.
+same() {
+	local sock=$guests/$3/sock wanted got
+	ports && wanted=$(converse "$1" "$2" "g=$(beside "$sock")")
+	ports && got=$(converse "$1" "$2" "g=$(beneath "$sock" "${@:4}")")
+	is "$2 ($3, ${*:4})" "$got" "$wanted"
+}
+
+# same_as_server FILE SCENARIO LIBC: a mirrored guest sees what the target's own server sees at the same time.
+same_as_server() {
+	local sock=$guests/$3/sock transcript
+	ports && transcript=$(converse --twin p "$1" "$2" "p=$(beside "$sock")" \
+		"g=$(beneath "$sock" --incoming mirror)")
+	case $transcript in
+	*BUT\ THE\ TARGET* | converse:* | *$'\n'converse:*) fail "$2 ($3, mirror)" <<<"$transcript" ;;
+	*) pass "$2 ($3, mirror)" ;;
+	esac
+}
+
 # ---- nothing stays --------------------------------------------------------------------------------
 
 # Programs on this machine, without this shell, its subshells and this pipe.

@@ -240,11 +240,7 @@ bool datagram_drain(struct datagram_table *t)
 
 static sa_family_t family_of(int fd)
 {
-	int family = AF_UNSPEC;
-	socklen_t len = sizeof(family);
-
-	getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
-	return (sa_family_t)family;
+	return (sa_family_t)sock_family(fd);
 }
 
 static bool takes_only_v6(int fd)
@@ -894,6 +890,11 @@ static const struct uplink_ops uplink_ops = {
 
 /* The mux has reset all channels before: nobody waits any more. */
 void datagram_link_lost(struct datagram_table *t)
+{
+	(void)t;
+}
+
+void datagram_link_back(struct datagram_table *t)
 {
 	(void)t;
 }

@@ -109,6 +109,18 @@ static uint64_t diag_cookie(const struct inet_diag_msg *m)
 	return m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
 }
 
+static enum diag_which kind_of(const struct inet_diag_msg *m)
+{
+	switch (m->idiag_state) {
+	case TCP_LISTEN:
+		return DIAG_LISTENING;
+	case TCP_SYN_SENT:
+		return DIAG_CONNECTING;
+	default:
+		return DIAG_BOUND;
+	}
+}
+
 static void note_socket(const struct inet_diag_msg *m, void *data)
 {
 	struct seen *seen = data;
@@ -126,7 +138,7 @@ static void note_socket(const struct inet_diag_msg *m, void *data)
 	}
 	seen->sockets[seen->n++] = (struct seen_socket){
 		.cookie = diag_cookie(m),
-		.which = m->idiag_state == TCP_LISTEN ? DIAG_LISTENING : DIAG_BOUND,
+		.which = kind_of(m),
 	};
 }
 
@@ -149,6 +161,7 @@ int diag_see(struct diag *d, unsigned which, struct seen *seen)
 {
 	unsigned states = (which & DIAG_LISTENING ? 1u << TCP_LISTEN : 0) |
 			  (which & DIAG_BOUND ? 1u << TCP_BOUND_INACTIVE : 0) |
+			  (which & DIAG_CONNECTING ? 1u << TCP_SYN_SENT : 0) |
 			  (which & DIAG_UDP ? ~0u : 0);
 	int protocol = which & DIAG_UDP ? IPPROTO_UDP : IPPROTO_TCP, r;
 

@@ -19,7 +19,8 @@ struct diag {
 enum diag_which {
 	DIAG_LISTENING = 1 << 0,
 	DIAG_BOUND = 1 << 1,
-	DIAG_UDP = 1 << 2, /* not with the others: UDP sockets that have a port */
+	DIAG_CONNECTING = 1 << 2,
+	DIAG_UDP = 1 << 3, /* not with the others: UDP sockets that have a port */
 };
 
 struct seen_socket {

@@ -72,15 +72,33 @@ int mem_read_sockaddr(pid_t tid, uint64_t from, uint64_t len, struct addr *a)
 	return r < 0 ? r : addr_from_sockaddr(a, &ss, (size_t)(int)len);
 }
 
-int mem_write_sockaddr(pid_t tid, uint64_t to, uint64_t lenp, const struct addr *a)
+int mem_write_value(pid_t tid, uint64_t to, uint64_t lenp, int value)
 {
-	int whole = (int)addr_len(a), room;
+	int room, r = mem_read(tid, lenp, &room, sizeof(room));
+
+	if (r < 0)
+		return r;
+	if (room < 0)
+		return -EINVAL;
+	room = MIN(room, (int)sizeof(value));
+	r = mem_write(tid, to, &value, (size_t)room);
+	return r < 0 ? r : mem_write(tid, lenp, &room, sizeof(room));
+}
+
+int mem_write_name(pid_t tid, uint64_t to, uint64_t lenp, const void *name, socklen_t len)
+{
+	int whole = (int)len, room;
 	int r = mem_read(tid, lenp, &room, sizeof(room));
 
 	if (r < 0)
 		return r;
 	if (room < 0)
 		return -EINVAL;
-	r = mem_write(tid, to, a, (size_t)MIN(room, whole));
+	r = mem_write(tid, to, name, (size_t)MIN(room, whole));
 	return r < 0 ? r : mem_write(tid, lenp, &whole, sizeof(whole));
+}
+
+int mem_write_sockaddr(pid_t tid, uint64_t to, uint64_t lenp, const struct addr *a)
+{
+	return mem_write_name(tid, to, lenp, a, addr_len(a));
 }

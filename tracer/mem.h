@@ -26,8 +26,13 @@ int mem_read_string(pid_t tid, uint64_t from, char *to, size_t size);
  * is no whole internet address. */
 int mem_read_sockaddr(pid_t tid, uint64_t from, uint64_t len, struct addr *a);
 
+/* mem_write_value() - give back an int as getsockopt(2) does: cut to the length that *lenp says. 0,
+ * -EFAULT, -EINVAL. */
+int mem_write_value(pid_t tid, uint64_t to, uint64_t lenp, int value);
+
 /* mem_write_sockaddr() - give back an address as accept(2) and getsockname(2) do: cut to the length
  * that *lenp says, and *lenp set to the whole length. 0, -EFAULT, -EINVAL for a negative length. */
 int mem_write_sockaddr(pid_t tid, uint64_t to, uint64_t lenp, const struct addr *a);
+int mem_write_name(pid_t tid, uint64_t to, uint64_t lenp, const void *name, socklen_t len);
 
 #endif

@@ -3,15 +3,24 @@
 #include "tracer.h"
 #include "trap.h"
 
-/* Loopback is the target's loopback, unless the guest itself listens there. */
-static bool is_own(const struct tracer *tr, int protocol, const struct addr *to)
+/* An address where the target's own programs would reach each other. */
+static bool is_target_itself(const struct tracer *tr, const struct addr *to)
+{
+	return addr_is_loopback(to) || addr_is_wildcard(to) || link_has_address(&tr->link, to);
+}
+
+struct sock *route_own_listener(struct tracer *tr, const struct addr *to)
+{
+	return is_target_itself(tr, to) ? sock_listening(&tr->socks, to) : NULL;
+}
+
+static bool is_own(struct tracer *tr, int protocol, const struct addr *to)
 {
 	struct addr real;
 
-	if (!addr_is_loopback(to) && !addr_is_wildcard(to) && !link_has_address(&tr->link, to))
-		return false;
-	return protocol == IPPROTO_TCP ? sock_listening(&tr->socks, to) != NULL
-				       : datagram_is_own(&tr->datagrams, to, &real);
+	if (protocol == IPPROTO_TCP)
+		return route_own_listener(tr, to);
+	return is_target_itself(tr, to) && datagram_is_own(&tr->datagrams, to, &real);
 }
 
 enum side route_to(struct tracer *tr, struct call *c, int protocol, const struct addr *to)
@@ -20,7 +29,7 @@ enum side route_to(struct tracer *tr, struct call *c, int protocol, const struct
 	unsigned n;
 	enum side side;
 
-	if (!tr->cfg->outgoing)
+	if (!tr->cfg->outgoing || tr->link.here)
 		return SIDE_LOCAL;
 	if (is_own(tr, protocol, to)) {
 		side = SIDE_LOCAL;

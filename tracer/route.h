@@ -6,10 +6,15 @@
 #include "policy.h"
 
 struct call;
+struct sock;
 struct tracer;
 
 /* route_to() - protocol: IPPROTO_TCP or IPPROTO_UDP. to: an internet address. The reason is noted
  * with the call for -v; c may be NULL. */
 enum side route_to(struct tracer *tr, struct call *c, int protocol, const struct addr *to);
+
+/* route_own_listener() - the guest's own TCP listener that a connection to that address reaches, or
+ * NULL. */
+struct sock *route_own_listener(struct tracer *tr, const struct addr *to);
 
 #endif

@@ -6,6 +6,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #include "log.h"
@@ -114,22 +116,63 @@ static bool is_our_netns(int fd)
 	return get_cookie(fd, SO_NETNS_COOKIE) == ours;
 }
 
-static bool is_internet(int fd, int protocol)
+int sock_family(int fd)
+{
+	return get_option(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC);
+}
+
+int sock_unix_type(int fd)
+{
+	struct addr peer;
+
+	return sock_family(fd) == AF_UNIX && addr_of_peer(fd, &peer) == -ENOTCONN
+		       ? get_option(fd, SOL_SOCKET, SO_TYPE, 0)
+		       : 0;
+}
+
+bool sock_has_device(int fd)
+{
+	return get_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, 0) != 0;
+}
+
+int sock_protocol(int fd)
 {
 	int domain = get_option(fd, SOL_SOCKET, SO_DOMAIN, -1);
 
-	return (domain == AF_INET || domain == AF_INET6) &&
-	       get_option(fd, SOL_SOCKET, SO_PROTOCOL, -1) == protocol && is_our_netns(fd);
+	if ((domain != AF_INET && domain != AF_INET6) || !is_our_netns(fd))
+		return 0;
+	return get_option(fd, SOL_SOCKET, SO_PROTOCOL, 0);
 }
 
-bool sock_is_tcp(int fd)
+int sock_take_error(int fd)
 {
-	return is_internet(fd, IPPROTO_TCP);
+	return get_option(fd, SOL_SOCKET, SO_ERROR, 0);
 }
 
-bool sock_is_udp(int fd)
+bool sock_is_nonblocking(int fd)
 {
-	return is_internet(fd, IPPROTO_UDP);
+	return fcntl(fd, F_GETFL) & O_NONBLOCK;
+}
+
+int sock_connect_now(int fd, const struct addr *to)
+{
+	int flags = fcntl(fd, F_GETFL), r;
+
+	if (!(flags & O_NONBLOCK))
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	r = connect(fd, &to->sa, addr_len(to)) < 0 ? -errno : 0;
+	if (!(flags & O_NONBLOCK))
+		fcntl(fd, F_SETFL, flags);
+	return r;
+}
+
+bool sock_is_fresh(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = offsetof(struct tcp_info, tcpi_ca_state);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_state == TCP_CLOSE;
 }
 
 struct sock *sock_find(const struct sock_table *t, int fd)
@@ -396,6 +439,19 @@ int sock_bind(struct sock_table *t, int fd, const struct addr *asked)
 	if (first == -EACCES || (first < 0 && !is_own_neighbour(t, asked)))
 		sock_say_moved(asked, &s->real, first, "-ltnp");
 	return 0;
+}
+
+void sock_adopt(struct sock_table *t, int fd)
+{
+	struct addr own;
+	struct sock *s;
+
+	if (addr_of_socket(fd, &own) < 0)
+		return;
+	addr_set_port(&own, 0);
+	s = remember(t, fd, &own);
+	if (s)
+		sock_set_state(t, s, SOCK_LISTENING);
 }
 
 struct sock *sock_listening(const struct sock_table *t, const struct addr *asked)

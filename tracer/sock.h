@@ -67,11 +67,27 @@ void sock_table_done(struct sock_table *t);
 /* sock_cookie() - SO_COOKIE of a descriptor, 0 when it is no socket. */
 uint64_t sock_cookie(int fd);
 
-/* sock_is_tcp() - an internet stream socket of our own network namespace. */
-bool sock_is_tcp(int fd);
+/* sock_connect_now() - connect(2) without waiting, whatever the flags that fd shares with the
+ * guest. 0 or -errno. */
+int sock_connect_now(int fd, const struct addr *to);
 
-/* sock_is_udp() - an internet datagram socket of our own network namespace. */
-bool sock_is_udp(int fd);
+/* sock_take_error() - SO_ERROR, which is none afterwards. */
+int sock_take_error(int fd);
+
+/* sock_is_nonblocking() - O_NONBLOCK. */
+bool sock_is_nonblocking(int fd);
+
+/* sock_is_fresh() - a TCP socket that neither listens nor is connected or connecting. */
+bool sock_is_fresh(int fd);
+
+/* sock_family() - SO_DOMAIN. sock_unix_type() - SO_TYPE of a unix socket that is not connected,
+ * else 0. sock_has_device() - it is bound to a device of this machine (SO_BINDTODEVICE). */
+int sock_family(int fd);
+int sock_unix_type(int fd);
+bool sock_has_device(int fd);
+
+/* sock_protocol() - SO_PROTOCOL of an internet socket of our own network namespace, or 0. */
+int sock_protocol(int fd);
 
 /* sock_find() - what is known of the socket behind fd, or NULL. */
 struct sock *sock_find(const struct sock_table *t, int fd);
@@ -91,6 +107,10 @@ bool sock_overlap(const struct addr *a, const struct addr *b);
 /* sock_say_moved() - one line: the guest's socket is elsewhere here. why: -errno of bind(2).
  * list: the option with which ss(8) lists such sockets. */
 void sock_say_moved(const struct addr *asked, const struct addr *real, int why, const char *list);
+
+/* sock_adopt() - a socket listens that was not bound as the target's: it is one of this machine's,
+ * and the guest's own. */
+void sock_adopt(struct sock_table *t, int fd);
 
 /* sock_listening() - the listening socket that the guest believes to have at that address, or NULL.
  */

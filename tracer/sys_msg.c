@@ -111,7 +111,7 @@ static int dup_datagram(const struct call *c)
 {
 	cleanup_fd int fd = call_dup(c, c->arg[0]);
 
-	return fd >= 0 && sock_is_udp(fd) ? take_fd(&fd) : -1;
+	return fd >= 0 && sock_protocol(fd) == IPPROTO_UDP ? take_fd(&fd) : -1;
 }
 
 static void answer(struct call *c, int64_t result)

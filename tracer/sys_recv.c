@@ -33,21 +33,12 @@ static struct datagram_table *table(const struct call *c)
 
 /* --- one datagram --- */
 
-static sa_family_t family_of(int fd)
-{
-	int family = AF_INET;
-	socklen_t len = sizeof(family);
-
-	getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
-	return (sa_family_t)family;
-}
-
 static void name_source(struct call *c, int fd, struct addr *from)
 {
 	struct dgram *d = datagram_find(table(c), fd);
 
 	if (d)
-		datagram_source(table(c), d, family_of(fd), from);
+		datagram_source(table(c), d, (sa_family_t)sock_family(fd), from);
 }
 
 /* What recvmsg(2) gives back beside the payload: into the guest's struct msghdr. */

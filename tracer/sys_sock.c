@@ -33,12 +33,14 @@ void sys_bind(struct call *c)
 {
 	struct addr asked;
 	cleanup_fd int fd = -1;
+	int protocol;
 
 	if (mem_read_sockaddr(c->task->tid, c->arg[1], c->arg[2], &asked) == 0)
 		fd = call_dup(c, c->arg[0]);
-	if (fd >= 0 && sock_is_udp(fd))
+	protocol = fd < 0 ? 0 : sock_protocol(fd);
+	if (protocol == IPPROTO_UDP)
 		datagram_bind(c, fd, &asked);
-	else if (fd < 0 || is_local_bind(&asked) || !sock_is_tcp(fd))
+	else if (protocol != IPPROTO_TCP || is_local_bind(&asked))
 		call_continue(c);
 	else
 		call_return(c, sock_bind(table(c), fd, &asked));
@@ -101,7 +103,7 @@ static void listen_answered(struct sock *s, int result, void *data)
  * where the target's port is our own, because then the traffic comes by itself. */
 static bool wants_remote(const struct call *c, const struct sock *s)
 {
-	return !s->any_port &&
+	return c->tracer->cfg->incoming != INCOMING_OFF && !s->any_port &&
 	       !(c->tracer->link.here && addr_port(&s->asked) == addr_port(&s->real));
 }
 
@@ -114,6 +116,18 @@ static void listen_local(struct call *c, struct sock *s, int fd)
 	if (r == 0 && s->state == SOCK_BOUND)
 		sock_set_state(table(c), s, SOCK_LISTENING);
 	call_return(c, r);
+}
+
+/* It was not bound, or to a port that the kernel chose. That the guest listens there is worth
+ * knowing all the same: what it connects to on loopback may be itself. */
+static void listen_unknown(struct call *c, int fd)
+{
+	if (fd < 0 || sock_protocol(fd) != IPPROTO_TCP || listen(fd, (int)c->arg[1]) < 0) {
+		call_continue(c);
+		return;
+	}
+	sock_adopt(table(c), fd);
+	call_return(c, 0);
 }
 
 static void listen_remote(struct call *c, struct sock *s, int *fd)
@@ -142,7 +156,7 @@ void sys_listen(struct call *c)
 	struct sock *s = fd < 0 ? NULL : sock_find(table(c), fd);
 
 	if (!s)
-		call_continue(c);
+		listen_unknown(c, fd);
 	else if (s->state == SOCK_LISTENING || !wants_remote(c, s))
 		listen_local(c, s, fd);
 	else
@@ -409,6 +423,8 @@ void sys_getsockname(struct call *c)
 	cleanup_fd int fd = call_dup(c, c->arg[0]);
 	struct addr name;
 
+	if (fd >= 0 && outgoing_name(c, &fd))
+		return;
 	if (fd >= 0 && believed_name(c, fd, &name))
 		return_address(c, &name);
 	else
@@ -418,11 +434,15 @@ void sys_getsockname(struct call *c)
 void sys_getpeername(struct call *c)
 {
 	cleanup_fd int fd = call_dup(c, c->arg[0]);
+	struct sockaddr_storage name;
 	struct addr peer;
+	socklen_t len;
 
 	if (fd >= 0 && (incoming_addresses(&c->tracer->incoming, fd, &peer, NULL) ||
 			       datagram_addresses(&c->tracer->datagrams, fd, NULL, &peer)))
 		return_address(c, &peer);
+	else if (fd >= 0 && outgoing_peer(&c->tracer->outgoing, fd, &name, &len))
+		call_return(c, mem_write_name(c->task->tid, c->arg[1], c->arg[2], &name, len));
 	else
 		call_continue(c);
 }

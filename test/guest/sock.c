@@ -9,23 +9,31 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SOCKETS_MAX 32
-#define WORDS_MAX   12
-#define LINE_MAX_   4096
+#define SOCKETS_MAX   32
+#define WORDS_MAX     16
+#define LINE_MAX_     4096
+#define BYTES_MAX     70000 /* more than a datagram can have */
+#define DATAGRAMS_MAX 8     /* in one sendmmsg or recvmmsg */
+#define TEXT_SHOWN    40    /* bytes; of more the sum is shown */
+#define AWAIT_TRIES   10000 /* of a millisecond */
 
 static struct {
 	char name[16];
@@ -39,18 +47,26 @@ struct symbol {
 
 #define S(name) ((struct symbol){ #name, name })
 static const struct symbol errors[] = { S(EACCES), S(EADDRINUSE), S(EADDRNOTAVAIL), S(EAFNOSUPPORT),
-	S(EAGAIN), S(EBADF), S(ECONNABORTED), S(ECONNREFUSED), S(ECONNRESET), S(EDESTADDRREQ),
-	S(EFAULT), S(EINPROGRESS), S(EINTR), S(EINVAL), S(EISCONN), S(EMFILE), S(ENOENT),
-	S(ENOPROTOOPT), S(ENOTCONN), S(ENOTSOCK), S(EOPNOTSUPP), S(EPERM), S(EPIPE),
-	S(EPROTONOSUPPORT), S(ETIMEDOUT), { 0 } };
+	S(EAGAIN), S(EALREADY), S(EBADF), S(ECONNABORTED), S(ECONNREFUSED), S(ECONNRESET),
+	S(EDESTADDRREQ), S(EFAULT), S(EHOSTUNREACH), S(EINPROGRESS), S(EINTR), S(EINVAL),
+	S(EISCONN), S(EMFILE), S(EMSGSIZE), S(ENETUNREACH), S(ENOENT), S(ENOPROTOOPT), S(ENOTCONN),
+	S(ENOTSOCK), S(EOPNOTSUPP), S(EPERM), S(EPIPE), S(EPROTONOSUPPORT), S(EPROTOTYPE),
+	S(ETIMEDOUT), { 0 } };
 
 static const struct symbol constants[] = { { "inet", AF_INET }, { "inet6", AF_INET6 },
 	{ "unix", AF_UNIX }, { "stream", SOCK_STREAM }, { "dgram", SOCK_DGRAM },
-	{ "nonblock", SOCK_NONBLOCK }, { "cloexec", SOCK_CLOEXEC }, { "rd", SHUT_RD },
-	{ "wr", SHUT_WR }, { "rdwr", SHUT_RDWR }, { 0 } };
+	{ "seqpacket", SOCK_SEQPACKET }, { "nonblock", SOCK_NONBLOCK }, { "cloexec", SOCK_CLOEXEC },
+	{ "rd", SHUT_RD }, { "wr", SHUT_WR }, { "rdwr", SHUT_RDWR }, { "peek", MSG_PEEK },
+	{ "trunc", MSG_TRUNC }, { "dontwait", MSG_DONTWAIT }, { "waitall", MSG_WAITALL },
+	{ "waitforone", MSG_WAITFORONE }, { "fastopen", MSG_FASTOPEN }, { 0 } };
 
+/* epoll's bits are poll's. */
 static const struct symbol poll_events[] = { S(POLLIN), S(POLLOUT), S(POLLERR), S(POLLHUP),
 	S(POLLRDHUP), S(POLLNVAL), { 0 } };
+
+static const struct symbol tcp_states[] = { S(TCP_ESTABLISHED), S(TCP_SYN_SENT), S(TCP_SYN_RECV),
+	S(TCP_FIN_WAIT1), S(TCP_FIN_WAIT2), S(TCP_TIME_WAIT), S(TCP_CLOSE), S(TCP_CLOSE_WAIT),
+	S(TCP_LAST_ACK), S(TCP_LISTEN), S(TCP_CLOSING), { 0 } };
 
 static const struct {
 	const char *name;
@@ -64,7 +80,13 @@ static const struct {
 	{ "protocol", SOL_SOCKET, SO_PROTOCOL },
 	{ "error", SOL_SOCKET, SO_ERROR },
 	{ "keepalive", SOL_SOCKET, SO_KEEPALIVE },
+	{ "broadcast", SOL_SOCKET, SO_BROADCAST },
+	{ "rcvbuf", SOL_SOCKET, SO_RCVBUF },
 	{ "v6only", IPPROTO_IPV6, IPV6_V6ONLY },
+	{ "nodelay", IPPROTO_TCP, TCP_NODELAY },
+	{ "user_timeout", IPPROTO_TCP, TCP_USER_TIMEOUT },
+	{ "fastopen_connect", IPPROTO_TCP, TCP_FASTOPEN_CONNECT },
+	{ "pktinfo", IPPROTO_IP, IP_PKTINFO },
 };
 
 static void fail(const char *what)
@@ -114,6 +136,7 @@ static int *slot_of(const char *name, bool make)
 	if (!make || empty < 0)
 		fail(name);
 	snprintf(sockets[empty].name, sizeof(sockets[empty].name), "%s", name);
+	sockets[empty].fd = -1;
 	return &sockets[empty].fd;
 }
 
@@ -129,7 +152,8 @@ static void forget(const char *name)
 			sockets[i].name[0] = 0;
 }
 
-/* "10.0.0.1:80", "[::1]:80", "/path", "unspec"; "null" and "bad" are pointers to nothing. */
+/* "10.0.0.1:80", "[::1]:80", "/path", "abstract:name", "unspec"; "null" and "bad" are pointers to
+ * nothing. */
 static struct sockaddr *address_of(const char *text, struct sockaddr_storage *ss, socklen_t *len)
 {
 	struct sockaddr_in *in = (void *)ss;
@@ -150,6 +174,10 @@ static struct sockaddr *address_of(const char *text, struct sockaddr_storage *ss
 		un->sun_family = AF_UNIX;
 		snprintf(un->sun_path, sizeof(un->sun_path), "%s", text);
 		*len = sizeof(*un);
+	} else if (strncmp(text, "abstract:", 9) == 0) {
+		un->sun_family = AF_UNIX;
+		snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "%s", text + 9);
+		*len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(text + 9));
 	} else if (sscanf(text, "[%63[^]]]:%d", host, &port) == 2) {
 		in6->sin6_family = AF_INET6;
 		in6->sin6_port = htons((uint16_t)port);
@@ -223,13 +251,33 @@ static void do_bind(char **w)
 	print_result(bind(fd_of(w[1]), sa, w[3] ? (socklen_t)atoi(w[3]) : len));
 }
 
+/* connect NAME ADDRESS [LENGTH] */
 static void do_connect(char **w)
 {
 	struct sockaddr_storage ss;
 	socklen_t len;
 	struct sockaddr *sa = address_of(w[2], &ss, &len);
 
-	print_result(connect(fd_of(w[1]), sa, len));
+	print_result(connect(fd_of(w[1]), sa, w[3] ? (socklen_t)atoi(w[3]) : len));
+}
+
+/* dial NAME ADDRESS: as a program with an event loop does it. Whether an error is the call's or
+ * comes later is not told. */
+static void do_dial(char **w)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	struct sockaddr *sa = address_of(w[2], &ss, &len);
+	struct pollfd pfd = { .fd = fd_of(w[1]), .events = POLLOUT };
+	int result = connect(pfd.fd, sa, len), error = 0;
+
+	if (result < 0 && errno == EINPROGRESS && poll(&pfd, 1, -1) == 1) {
+		len = sizeof(error);
+		getsockopt(pfd.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+		result = error ? -1 : 0;
+		errno = error;
+	}
+	print_result(result);
 }
 
 static void do_listen(char **w)
@@ -345,6 +393,213 @@ static void do_recv(char **w)
 		printf(" %s", error_name(errno));
 }
 
+/* Bytes by a word: "text", or "=N" for N bytes of a pattern that depends on N. */
+static size_t bytes_of(const char *word, uint8_t *bytes)
+{
+	size_t n = word[0] == '=' ? (size_t)atoi(word + 1) : strlen(word);
+
+	if (n > BYTES_MAX)
+		fail(word);
+	if (word[0] != '=')
+		memcpy(bytes, word, n);
+	for (size_t i = 0; word[0] == '=' && i < n; i++)
+		bytes[i] = (uint8_t)((n * 31 + i * 7 + (i >> 8)) & 0xff);
+	return n;
+}
+
+static uint32_t sum_add(uint32_t sum, const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		sum = sum * 31 + bytes[i];
+	return sum;
+}
+
+static void print_bytes(const uint8_t *bytes, size_t n)
+{
+	bool text = n <= TEXT_SHOWN;
+
+	for (size_t i = 0; text && i < n; i++)
+		text = bytes[i] >= 0x20 && bytes[i] < 0x7f;
+	if (text)
+		printf(" \"%.*s\"", (int)n, (const char *)bytes);
+	else
+		printf(" sum %08x", sum_add(0, bytes, n));
+}
+
+/* sendto NAME BYTES [ADDRESS [FLAGS [LENGTH]]] */
+static void do_sendto(char **w)
+{
+	static uint8_t bytes[BYTES_MAX];
+	struct sockaddr_storage ss;
+	socklen_t len = 0;
+	struct sockaddr *sa = w[3] && strcmp(w[3], "-") ? address_of(w[3], &ss, &len) : NULL;
+	size_t n = bytes_of(w[2], bytes);
+
+	if (w[3] && w[4] && w[5])
+		len = (socklen_t)atoi(w[5]);
+	print_result(sendto(
+		fd_of(w[1]), bytes, n, MSG_NOSIGNAL | flags_of(w[3] ? w[4] : NULL), sa, len));
+}
+
+/* recvfrom NAME [ROOM [FLAGS [WHERE]]] */
+static void do_recvfrom(char **w)
+{
+	static uint8_t bytes[BYTES_MAX];
+	size_t room = w[2] ? (size_t)atoi(w[2]) : sizeof(bytes);
+	int flags = w[2] ? flags_of(w[3]) : 0;
+	struct place p;
+	ssize_t n;
+
+	place_init(&p, w[2] && w[3] ? w[4] : NULL);
+	n = recvfrom(fd_of(w[1]), bytes, room, flags, p.sa, p.lenp);
+	place_print(&p, n);
+	if (n >= 0)
+		print_bytes(bytes, (size_t)n < room ? (size_t)n : room);
+}
+
+/* Bytes in three pieces, the second of them empty. */
+static void iov_init(struct iovec iov[3], uint8_t *bytes, size_t n)
+{
+	iov[0] = (struct iovec){ .iov_base = bytes, .iov_len = n / 3 };
+	iov[1] = (struct iovec){ .iov_base = NULL, .iov_len = 0 };
+	iov[2] = (struct iovec){ .iov_base = bytes + n / 3, .iov_len = n - n / 3 };
+}
+
+/* sendmsg NAME BYTES [ADDRESS [FLAGS]] */
+static void do_sendmsg(char **w)
+{
+	static uint8_t bytes[BYTES_MAX];
+	struct sockaddr_storage ss;
+	struct iovec iov[3];
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 3 };
+
+	iov_init(iov, bytes, bytes_of(w[2], bytes));
+	if (w[3] && strcmp(w[3], "-") != 0)
+		msg.msg_name = address_of(w[3], &ss, &msg.msg_namelen);
+	print_result(sendmsg(fd_of(w[1]), &msg, MSG_NOSIGNAL | flags_of(w[3] ? w[4] : NULL)));
+}
+
+static void print_message(const struct msghdr *msg, size_t n, size_t room, const uint8_t *bytes)
+{
+	print_address(msg->msg_name, msg->msg_namelen, sizeof(struct sockaddr_storage));
+	print_bytes(bytes, n < room ? n : room);
+	printf("%s%s", msg->msg_flags & MSG_TRUNC ? " trunc" : "",
+		msg->msg_flags & MSG_CTRUNC ? " ctrunc" : "");
+	if (msg->msg_controllen)
+		printf(" control %zu", (size_t)msg->msg_controllen);
+}
+
+/* recvmsg NAME [ROOM [FLAGS]] */
+static void do_recvmsg(char **w)
+{
+	static uint8_t bytes[BYTES_MAX];
+	size_t room = w[2] ? (size_t)atoi(w[2]) : sizeof(bytes);
+	struct sockaddr_storage ss;
+	char control[256];
+	struct iovec iov[3];
+	struct msghdr msg = { .msg_iov = iov,
+		.msg_iovlen = 3,
+		.msg_name = &ss,
+		.msg_namelen = sizeof(ss),
+		.msg_control = control,
+		.msg_controllen = sizeof(control) };
+	ssize_t n;
+
+	iov_init(iov, bytes, room);
+	n = recvmsg(fd_of(w[1]), &msg, w[2] ? flags_of(w[3]) : 0);
+	print_result(n);
+	if (n >= 0)
+		print_message(&msg, (size_t)n, room, bytes);
+}
+
+struct datagrams {
+	struct mmsghdr hdr[DATAGRAMS_MAX];
+	struct iovec iov[DATAGRAMS_MAX][3];
+	struct sockaddr_storage ss[DATAGRAMS_MAX];
+	uint8_t bytes[DATAGRAMS_MAX][BYTES_MAX];
+};
+
+/* sendmmsg NAME BYTES ADDRESS BYTES ADDRESS …; the address "-" is none. */
+static void do_sendmmsg(char **w)
+{
+	static struct datagrams d;
+	struct msghdr *msg;
+	int fd = fd_of(w[1]), sent;
+	unsigned n = 0;
+
+	memset(d.hdr, 0, sizeof(d.hdr));
+	for (w += 2; n < DATAGRAMS_MAX && w[0] && w[1]; w += 2, n++) {
+		msg = &d.hdr[n].msg_hdr;
+		iov_init(d.iov[n], d.bytes[n], bytes_of(w[0], d.bytes[n]));
+		msg->msg_iov = d.iov[n];
+		msg->msg_iovlen = 3;
+		if (strcmp(w[1], "-") != 0)
+			msg->msg_name = address_of(w[1], &d.ss[n], &msg->msg_namelen);
+	}
+	sent = sendmmsg(fd, d.hdr, n, MSG_NOSIGNAL);
+	print_result(sent);
+	for (int i = 0; i < sent; i++)
+		printf(" %u", d.hdr[i].msg_len);
+}
+
+/* recvmmsg NAME COUNT [FLAGS [MS]] */
+static void do_recvmmsg(char **w)
+{
+	static struct datagrams d;
+	int count = atoi(w[2]), ms = w[3] && w[4] ? atoi(w[4]) : 0, got;
+	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+
+	if (count > DATAGRAMS_MAX)
+		fail(w[2]);
+	memset(d.hdr, 0, sizeof(d.hdr));
+	for (int i = 0; i < count; i++) {
+		iov_init(d.iov[i], d.bytes[i], BYTES_MAX);
+		d.hdr[i].msg_hdr = (struct msghdr){ .msg_iov = d.iov[i],
+			.msg_iovlen = 3,
+			.msg_name = &d.ss[i],
+			.msg_namelen = sizeof(d.ss[i]) };
+	}
+	got = recvmmsg(fd_of(w[1]), d.hdr, (unsigned)count, flags_of(w[3]), ms ? &ts : NULL);
+	print_result(got);
+	for (int i = 0; i < got; i++) {
+		printf(" | %u", d.hdr[i].msg_len);
+		print_message(&d.hdr[i].msg_hdr, d.hdr[i].msg_len, BYTES_MAX, d.bytes[i]);
+	}
+}
+
+/* fill NAME N: sends N bytes of a stream, all of them.      drain NAME N: the bytes' sum. */
+static void do_fill(char **w)
+{
+	static uint8_t bytes[BYTES_MAX];
+	size_t left = (size_t)atol(w[2]);
+	ssize_t n = 0;
+
+	bytes_of("=70000", bytes);
+	for (; left > 0; left -= (size_t)n) {
+		n = send(fd_of(w[1]), bytes, left < BYTES_MAX ? left : BYTES_MAX, MSG_NOSIGNAL);
+		if (n < 0)
+			break;
+	}
+	print_result(n < 0 ? -1 : 0);
+}
+
+static void do_drain(char **w)
+{
+	static uint8_t bytes[BYTES_MAX];
+	size_t want = (size_t)atol(w[2]), got = 0;
+	uint32_t sum = 0;
+	ssize_t n = 1;
+
+	while (got < want && (n = recv(fd_of(w[1]), bytes,
+				      want - got < BYTES_MAX ? want - got : BYTES_MAX, 0)) > 0) {
+		sum = sum_add(sum, bytes, (size_t)n);
+		got += (size_t)n;
+	}
+	printf("%zu sum %08x", got, sum);
+	if (n < 0)
+		printf(" %s", error_name(errno));
+}
+
 static void do_option(char **w)
 {
 	size_t i = 0;
@@ -366,12 +621,14 @@ static void do_option(char **w)
 		printf("%d", value);
 }
 
+/* timeout NAME MS: of receiving and accepting.      sndtimeout NAME MS: of sending and connecting.
+ */
 static void do_timeout(char **w)
 {
-	int ms = atoi(w[2]);
+	int ms = atoi(w[2]), option = w[0][0] == 's' ? SO_SNDTIMEO : SO_RCVTIMEO;
 	struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
 
-	print_result(setsockopt(fd_of(w[1]), SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)));
+	print_result(setsockopt(fd_of(w[1]), SOL_SOCKET, option, &tv, sizeof(tv)));
 }
 
 static void do_nonblock(char **w)
@@ -400,19 +657,41 @@ static void print_events(int events)
 			printf(" %s", s->name + 4);
 }
 
+static int events_of(const char *word)
+{
+	int events = 0;
+
+	for (const struct symbol *s = poll_events; s->name; s++)
+		if (strstr(word, s->name + 4))
+			events |= s->value;
+	return events;
+}
+
 /* poll NAME IN,OUT,… MS */
 static void do_poll(char **w)
 {
-	struct pollfd pfd = { .fd = fd_of(w[1]) };
+	struct pollfd pfd = { .fd = fd_of(w[1]), .events = (short)events_of(w[2]) };
 
-	for (const struct symbol *s = poll_events; s->name; s++)
-		if (strstr(w[2], s->name + 4))
-			pfd.events |= (short)s->value;
 	print_result(poll(&pfd, 1, atoi(w[3])));
 	print_events(pfd.revents);
 }
 
-/* epoll NAME MS: is it readable? epoll's bits are poll's. */
+/* pollall NAME IN,OUT,…: until all of them are there, in whatever order they came. */
+static void do_pollall(char **w)
+{
+	int wanted = events_of(w[2]);
+	struct pollfd pfd = { .fd = fd_of(w[1]), .events = (short)wanted };
+
+	for (int i = 0; i < AWAIT_TRIES && (pfd.revents & wanted) != wanted; i++) {
+		if (i)
+			poll(NULL, 0, 1);
+		poll(&pfd, 1, 1000);
+	}
+	printf("1");
+	print_events(pfd.revents);
+}
+
+/* epoll NAME MS: is it readable? */
 static void do_epoll(char **w)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP };
@@ -423,6 +702,111 @@ static void do_epoll(char **w)
 	print_result(epoll_wait(epfd, &ev, 1, atoi(w[2])));
 	print_events((int)ev.events);
 	close(epfd);
+}
+
+/* watch EPOLL NAME IN,OUT,…,ET: makes the epoll when there is none by that name. */
+static void do_watch(char **w)
+{
+	int *epfd = slot_of(w[1], true), fd = fd_of(w[2]);
+	struct epoll_event ev = { .events = (uint32_t)events_of(w[3]) };
+
+	if (*epfd < 0)
+		*epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (strstr(w[3], "ET"))
+		ev.events |= EPOLLET;
+	snprintf((char *)&ev.data, sizeof(ev.data), "%s", w[2]);
+	print_result(epoll_ctl(*epfd, EPOLL_CTL_ADD, fd, &ev));
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((const char *)&((const struct epoll_event *)a)->data,
+		(const char *)&((const struct epoll_event *)b)->data);
+}
+
+/* ready EPOLL MS */
+static void do_ready(char **w)
+{
+	struct epoll_event ev[8];
+	int n = epoll_wait(fd_of(w[1]), ev, 8, atoi(w[2]));
+
+	print_result(n);
+	if (n > 0)
+		qsort(ev, (size_t)n, sizeof(ev[0]), by_name);
+	for (int i = 0; i < n; i++) {
+		printf(" | %s", (const char *)&ev[i].data);
+		print_events((int)ev[i].events);
+	}
+}
+
+/* select NAME MS */
+static void do_select(char **w)
+{
+	int fd = fd_of(w[1]), ms = atoi(w[2]);
+	struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	fd_set in, out, except;
+
+	FD_ZERO(&in);
+	FD_SET(fd, &in);
+	out = except = in;
+	print_result(select(fd + 1, &in, &out, &except, &tv));
+	printf("%s%s%s", FD_ISSET(fd, &in) ? " read" : "", FD_ISSET(fd, &out) ? " write" : "",
+		FD_ISSET(fd, &except) ? " except" : "");
+}
+
+/* state NAME [TCP_…]: its TCP state, which with a second word is awaited. */
+static void do_state(char **w)
+{
+	const struct symbol *s = tcp_states;
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	for (int i = 0; i < AWAIT_TRIES; i++) {
+		if (getsockopt(fd_of(w[1]), IPPROTO_TCP, TCP_INFO, &info, &len) < 0) {
+			print_result(-1);
+			return;
+		}
+		for (s = tcp_states; s->name && s->value != info.tcpi_state;)
+			s++;
+		if (!w[2] || (s->name && strcmp(s->name, w[2]) == 0))
+			break;
+		poll(NULL, 0, 1);
+	}
+	printf("%s", s->name ? s->name : "unknown");
+}
+
+/* Connections of this network namespace, in whatever state but TIME_WAIT, to that port. */
+static int connections_to(unsigned port)
+{
+	static const char *const files[] = { "/proc/net/tcp", "/proc/net/tcp6" };
+	unsigned remote, state;
+	char line[512];
+	int n = 0;
+	FILE *f;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		f = fopen(files[i], "re");
+		while (f && fgets(line, sizeof(line), f))
+			n += sscanf(line, " %*d: %*[0-9A-F]:%*x %*[0-9A-F]:%x %x", &remote,
+				     &state) == 2 &&
+			     remote == port && state != TCP_TIME_WAIT;
+		if (f)
+			fclose(f);
+	}
+	return n;
+}
+
+/* connections PORT N: until there are N of them in this network namespace. */
+static void do_connections(char **w)
+{
+	int n = -1;
+
+	for (int i = 0; i < AWAIT_TRIES && n != atoi(w[2]); i++) {
+		if (i)
+			poll(NULL, 0, 1);
+		n = connections_to((unsigned)atoi(w[1]));
+	}
+	printf("%d", n);
 }
 
 static void do_dup(char **w)
@@ -452,6 +836,45 @@ static void do_fork(char **w)
 	(void)w;
 	become_child();
 	printf("child");
+}
+
+static void run(char **w);
+
+static pid_t async_child;
+static FILE *async_answer;
+
+/* async COMMAND: a child, which has the same sockets, does that one call.
+ * join: its answer, when it has one. */
+static void do_async(char **w)
+{
+	int pipe_fd[2];
+
+	if (pipe(pipe_fd) < 0 || (async_child = fork()) < 0) {
+		print_result(-1);
+		return;
+	}
+	if (async_child == 0) {
+		dup2(pipe_fd[1], STDOUT_FILENO);
+		run(w + 1);
+		fflush(stdout);
+		_exit(0);
+	}
+	close(pipe_fd[1]);
+	async_answer = fdopen(pipe_fd[0], "r");
+	printf("child");
+}
+
+static void do_join(char **w)
+{
+	char answer[LINE_MAX_] = "";
+
+	(void)w;
+	if (!async_answer || !fgets(answer, sizeof(answer), async_answer))
+		fail("join");
+	answer[strcspn(answer, "\n")] = 0;
+	fclose(async_answer);
+	waitpid(async_child, NULL, 0);
+	printf("%s", answer);
 }
 
 static void do_exec(char **w)
@@ -552,6 +975,7 @@ static const struct {
 	{ "socket", 4, do_socket },
 	{ "bind", 3, do_bind },
 	{ "connect", 3, do_connect },
+	{ "dial", 3, do_dial },
 	{ "listen", 2, do_listen },
 	{ "accept", 3, do_accept },
 	{ "accept4", 4, do_accept },
@@ -563,14 +987,31 @@ static const struct {
 	{ "shutdown", 3, do_shutdown },
 	{ "send", 3, do_send },
 	{ "recv", 2, do_recv },
+	{ "sendto", 3, do_sendto },
+	{ "recvfrom", 2, do_recvfrom },
+	{ "sendmsg", 3, do_sendmsg },
+	{ "recvmsg", 2, do_recvmsg },
+	{ "sendmmsg", 4, do_sendmmsg },
+	{ "recvmmsg", 3, do_recvmmsg },
+	{ "fill", 3, do_fill },
+	{ "drain", 3, do_drain },
 	{ "option", 3, do_option },
 	{ "timeout", 3, do_timeout },
+	{ "sndtimeout", 3, do_timeout },
 	{ "nonblock", 3, do_nonblock },
 	{ "flags", 2, do_flags },
 	{ "poll", 4, do_poll },
+	{ "pollall", 3, do_pollall },
 	{ "epoll", 3, do_epoll },
+	{ "watch", 4, do_watch },
+	{ "ready", 3, do_ready },
+	{ "select", 3, do_select },
+	{ "state", 2, do_state },
+	{ "connections", 3, do_connections },
 	{ "dup", 3, do_dup },
 	{ "fork", 1, do_fork },
+	{ "async", 2, do_async },
+	{ "join", 1, do_join },
 	{ "exec", 1, do_exec },
 	{ "pass", 2, do_pass },
 	{ "alarm", 2, do_alarm },
@@ -598,6 +1039,21 @@ static bool read_line(char *line, size_t size)
 	return true;
 }
 
+static void run(char **w)
+{
+	int n = 0;
+
+	while (w[n])
+		n++;
+	for (size_t i = 0; n && i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, w[0]) == 0 && n >= commands[i].words) {
+			commands[i].fn(w);
+			printf("\n");
+			return;
+		}
+	fail(n ? w[0] : "an empty line");
+}
+
 static void do_line(char *line)
 {
 	char *w[WORDS_MAX + 1] = { 0 }, *save = NULL;
@@ -606,13 +1062,7 @@ static void do_line(char *line)
 	for (char *word = strtok_r(line, " ", &save); word && n < WORDS_MAX;
 		word = strtok_r(NULL, " ", &save))
 		w[n++] = word;
-	for (size_t i = 0; n && i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, w[0]) == 0 && n >= commands[i].words) {
-			commands[i].fn(w);
-			printf("\n");
-			return;
-		}
-	fail(n ? w[0] : "an empty line");
+	run(w);
 }
 
 int main(int argc, char **argv)
