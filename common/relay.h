@@ -15,7 +15,6 @@ struct relay {
 	bool seqpacket;    /* set before relay_start(): the socket is SOCK_SEQPACKET */
 	bool connecting;   /* connect(2) of the socket is under way, or there is no socket yet */
 	bool drop_replies; /* what the socket sends is read and forgotten (a mirrored connection) */
-	bool packets;      /* the socket keeps boundaries (SOCK_SEQPACKET) */
 	bool read_over;    /* the socket has sent its last byte */
 	bool write_over;   /* we have shut our side of the socket */
 	void (*over)(struct relay *r, int error);
