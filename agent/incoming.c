@@ -6,7 +6,8 @@ uint32_t incoming_channel(void)
 {
 	static uint32_t last;
 
-	return ++last;
+	last = (last + 1) & ~PROTO_CLIENT_CHANNEL;
+	return last;
 }
 
 void incoming_announce(const struct subscriber *to, uint32_t channel, const struct addr *peer,

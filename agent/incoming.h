@@ -22,8 +22,8 @@ static inline uint64_t addr_key(const struct addr *a)
 	return port_key(a->sa.sa_family == AF_INET6 ? PROTO_IPV6 : PROTO_IPV4, addr_port(a));
 }
 
-/* incoming_channel() - a channel id that was not used before on any link of this agent, until
- * 2^32 connections have come. */
+/* incoming_channel() - a channel id of the agent's (without PROTO_CLIENT_CHANNEL) that was not used
+ * before on any link of this agent, until 2^31 connections have come. */
 uint32_t incoming_channel(void);
 
 /* incoming_announce() - tell the subscriber that the channel is a connection from peer to local. */

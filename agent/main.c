@@ -200,7 +200,8 @@ static int start(struct server *s, const struct options *o)
 	int r;
 
 	list_init(&agent->sessions);
-	steal_init(&agent->steal, &agent->loop);
+	drain_init(&agent->drain, &agent->loop);
+	steal_init(&agent->steal, &agent->drain);
 	mirror_init(&agent->mirror, &agent->loop);
 	agent->ends_with_session = o->fd >= 0;
 	r = watch_signals(s);
@@ -223,9 +224,11 @@ static void finish(struct server *s)
 	session_end_all(&s->agent);
 	steal_done(&s->agent.steal);
 	mirror_done(&s->agent.mirror);
+	drain_done(&s->agent.drain);
 	loop_del(&s->agent.loop, &s->signals);
 	close_fd(&signals);
 	loop_done(&s->agent.loop);
+	target_close(&s->agent.target);
 }
 
 int main(int argc, char **argv)

@@ -10,6 +10,7 @@
 struct agent {
 	struct loop loop;
 	struct target target;
+	struct drain drain;
 	struct steal steal;
 	struct mirror mirror;
 	struct list sessions;

@@ -20,38 +20,18 @@
 /* One stolen connection, from accept to the end of its relay. */
 struct stolen {
 	struct relay relay;
-	struct steal *steal;
+	struct drain *drain;
 	struct deferred release;
 };
 
-static void out_of_patience(struct timer *t)
+void steal_init(struct steal *s, struct drain *drain)
 {
-	container_of(t, struct steal, patience)->loop->stop = true;
-}
-
-void steal_init(struct steal *s, struct loop *loop)
-{
-	*s = (struct steal){ .loop = loop, .listener = -1 };
-	timer_init(&s->patience, out_of_patience);
-}
-
-static void stop_if_idle(struct steal *s)
-{
-	if (s->leaving && !s->live)
-		s->loop->stop = true;
-}
-
-void steal_leave(struct steal *s)
-{
-	s->leaving = true;
-	loop_timer(s->loop, &s->patience, STEAL_LEAVE_MS);
-	stop_if_idle(s);
+	*s = (struct steal){ .loop = drain->loop, .drain = drain, .listener = -1 };
 }
 
 void steal_done(struct steal *s)
 {
 	acceptor_stop(&s->acceptor);
-	timer_cancel(&s->patience);
 	if (s->ops)
 		s->ops->close(s->redirect);
 	close_fd(&s->listener);
@@ -77,8 +57,7 @@ static void stolen_release(struct deferred *d)
 {
 	struct stolen *c = container_of(d, struct stolen, release);
 
-	c->steal->live--;
-	stop_if_idle(c->steal);
+	drain_exit(c->drain);
 	free(c);
 }
 
@@ -116,8 +95,8 @@ static int serve(struct steal *s, const struct steal_port *p, int fd, const stru
 		free(c);
 		return r;
 	}
-	c->steal = s;
-	s->live++;
+	c->drain = s->drain;
+	drain_enter(c->drain);
 	/* The relay sends nothing before the loop's next turn: the client hears of the connection
 	 * before it sees its bytes. */
 	incoming_announce(&p->owner, channel, peer, local);

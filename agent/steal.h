@@ -3,25 +3,20 @@
 #define AGENT_STEAL_H
 
 #include "acceptor.h"
+#include "drain.h"
 #include "incoming.h"
 #include "log.h"
 #include "redirect.h"
 
 struct steal {
 	struct loop *loop;
+	struct drain *drain;
 	const struct redirect_ops *ops; /* NULL until something is stolen */
 	struct redirect *redirect;
 	int listener;
 	struct acceptor acceptor;
 	struct htab ports; /* of struct steal_port, by port_key() */
-	unsigned live;     /* connections */
-	bool leaving;
-	struct timer patience;
 };
-
-/* How long the last bytes of connections may take to be delivered when the agent has no client
- * left. */
-#define STEAL_LEAVE_MS 5000
 
 /* One port and its owner; embedded in a subscription. */
 struct steal_port {
@@ -32,11 +27,9 @@ struct steal_port {
 	int lock; /* an abstract socket: no other agent steals this port of the namespace */
 };
 
-void steal_init(struct steal *s, struct loop *loop);
+/* steal_init() - the connections count with drain. */
+void steal_init(struct steal *s, struct drain *drain);
 void steal_done(struct steal *s);
-
-/* steal_leave() - stop the loop once nothing is left to deliver. */
-void steal_leave(struct steal *s);
 
 /* steal_add() - give the port's new connections to the owner. 0, or -errno with a sentence in e;
  * -EADDRINUSE when somebody else has them. */

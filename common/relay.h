@@ -1,20 +1,27 @@
-/* A relay carries bytes both ways between one TCP socket and one channel, with half-close in each
- * direction, resets, and credit for delivered bytes only. Both programs have one per connection. */
+/* A relay carries bytes both ways between one stream socket and one channel, with half-close in
+ * each direction, resets, and credit for delivered bytes only; or packets, between a SOCK_SEQPACKET
+ * socket and a channel. Both programs have one per connection. */
 #ifndef COMMON_RELAY_H
 #define COMMON_RELAY_H
 
-#include "mux.h"
+#include "packets.h"
 
 struct relay {
 	struct channel ch;
 	struct loop *loop;
 	struct watch watch;
 	struct buf pending; /* came by the channel, not yet written to the socket */
-	bool connecting;    /* connect(2) of the socket is under way, or there is no socket yet */
+	struct packets packets;
+	bool seqpacket;    /* set before relay_start(): the socket is SOCK_SEQPACKET */
+	bool connecting;   /* connect(2) of the socket is under way, or there is no socket yet */
 	bool drop_replies; /* what the socket sends is read and forgotten (a mirrored connection) */
 	bool read_over;    /* the socket has sent its last byte */
 	bool write_over;   /* we have shut our side of the socket */
 	void (*over)(struct relay *r, int error);
+	/* The outcome of connect(2): 0, or the errno with which the relay ends; then the channel is
+	 * over without a reset, and over() follows. NULL: the channel is reset. Set before
+	 * relay_start(). */
+	void (*connected)(struct relay *r, int error);
 	/* Messages about the channel that are not the relay's; may be NULL. Set before
 	 * relay_start(). */
 	void (*message)(struct relay *r, const struct msg *m);
@@ -36,6 +43,9 @@ int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id
 /* relay_connect() - the socket of a relay that has none yet, connected or connecting. The relay
  * owns fd, also when it fails; then it has none still. 0 or -errno. */
 int relay_connect(struct relay *r, int fd);
+
+/* relay_refuse() - the connection cannot be had: connected() and over() are called. */
+void relay_refuse(struct relay *r, int error);
 
 /* relay_abort() - reset both sides; over() is called. */
 void relay_abort(struct relay *r, int error);

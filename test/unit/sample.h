@@ -80,16 +80,33 @@ struct sample {
 	enum msg_type type;
 	const char *name;
 	unsigned senders; /* 1 << enum proto_side */
+	bool has_bytes;   /* it ends in BYTES */
+	uint32_t bytes_max;
 };
 
 #define C2A  SAMPLE_C2A
 #define A2C  SAMPLE_A2C
 #define BOTH SAMPLE_BOTH
+#define U8(name)
+#define U16(name)
+#define U32(name)
+#define U64(name)
+#define ADDR(name)
+#define TEXT(name, max)
+#define BYTES(name, max) .has_bytes = true, .bytes_max = (max)
 static const struct sample samples[] = {
-#define MSG(name, number, direction, since, fields) { MSG_##name, #name, direction },
+#define MSG(name_, number, direction, since, fields)                                               \
+	{ .type = MSG_##name_, .name = #name_, .senders = (direction), fields },
 #include "proto.def"
 #undef MSG
 };
+#undef U8
+#undef U16
+#undef U32
+#undef U64
+#undef ADDR
+#undef TEXT
+#undef BYTES
 #undef C2A
 #undef A2C
 #undef BOTH

@@ -160,15 +160,11 @@ static void only_its_sender_may_send_it(void **state)
 }
 
 /* Bytes at the end are as many as there are; every other body has one right length. */
-static bool ends_in_bytes(const struct sample *s, enum sample_fill fill, size_t *n)
+static size_t bytes_at_the_end(const struct sample *s, enum sample_fill fill)
 {
-	struct msg m = sample_msg(s->type, fill);
+	const struct sampler sampler = { .fill = fill };
 
-	*n = s->type == MSG_data ? m.data.bytes.len : m.hello.addresses.len;
-	if (s->type == MSG_data || s->type == MSG_hello)
-		return true;
-	*n = 0;
-	return false;
+	return s->has_bytes ? sample_text(&sampler, s->bytes_max).len : 0;
 }
 
 static void a_body_of_another_length_is_refused(void **state)
@@ -178,9 +174,9 @@ static void a_body_of_another_length_is_refused(void **state)
 	(void)state;
 	for_each_sample(s, fill)
 	{
-		size_t n = frame_of(s, fill, frame), bytes;
+		size_t n = frame_of(s, fill, frame), bytes = bytes_at_the_end(s, fill);
 
-		if (!ends_in_bytes(s, fill, &bytes) || fill == SAMPLE_LIMIT) {
+		if (!s->has_bytes || fill == SAMPLE_LIMIT) {
 			frame[n] = 0;
 			put_uint(frame, 4, n - PROTO_HEADER + 1);
 			assert_int_equal(decode(frame, n + 1, sender_of(s)), -EPROTO);
@@ -213,7 +209,7 @@ static void a_type_outside_the_table_is_refused(void **state)
 /* One wrong byte in a good frame. */
 static void a_bad_byte_is_refused(void **state)
 {
-	enum { TEXT_AT = PROTO_HEADER + 2, PEER_AT = PROTO_HEADER + 4 };
+	enum { TEXT_AT = PROTO_HEADER + 2, PEER_AT = PROTO_HEADER + 4, ADDR4 = 11 };
 	static const struct {
 		const char *what;
 		enum msg_type type;
@@ -233,6 +229,10 @@ static void a_bad_byte_is_refused(void **state)
 		{ "delete", MSG_notice, TEXT_AT + 2, 0x7f },
 		{ "text longer than the frame", MSG_notice, PROTO_HEADER + 1, 200 },
 		{ "text longer than allowed", MSG_notice, PROTO_HEADER, 0x02 },
+		{ "a peer of family 7", MSG_datagram, PROTO_HEADER, 7 },
+		{ "a local address without family", MSG_connecting, PROTO_HEADER, 0 },
+		{ "newline in a text behind an address", MSG_udp_opened,
+			PROTO_HEADER + 4 + ADDR4 + 2, '\n' },
 	};
 	uint8_t frame[FRAME_MAX];
 
@@ -250,11 +250,11 @@ static void a_bad_byte_is_refused(void **state)
 
 static void an_oversize_frame_is_refused_by_its_header(void **state)
 {
-	static const uint32_t sizes[] = { PROTO_DATA_MAX + 1, 1u << 24, INT32_MAX, UINT32_MAX };
+	static const uint32_t sizes[] = { PROTO_BODY_MAX + 1, 1u << 24, INT32_MAX, UINT32_MAX };
 	uint8_t frame[PROTO_HEADER];
 
 	(void)state;
-	proto_put_header(frame, MSG_data, 1, PROTO_DATA_MAX);
+	proto_put_header(frame, MSG_data, 1, PROTO_BODY_MAX);
 	assert_int_equal(decode(frame, sizeof(frame), PROTO_CLIENT), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		proto_put_header(frame, MSG_data, 1, sizes[i]);
@@ -275,6 +275,12 @@ static void what_is_too_long_is_not_encoded(void **state)
 		{ { .type = MSG_hello, .hello.boot_id = { text, 65 } }, -EMSGSIZE },
 		{ { .type = MSG_data, .data.bytes = { text, PROTO_DATA_MAX } }, 0 },
 		{ { .type = MSG_data, .data.bytes = { text, PROTO_DATA_MAX + 1 } }, -EMSGSIZE },
+		{ { .type = MSG_datagram, .datagram.bytes = { text, PROTO_DATAGRAM_MAX } }, 0 },
+		{ { .type = MSG_datagram, .datagram.bytes = { text, PROTO_DATAGRAM_MAX + 1 } },
+			-EMSGSIZE },
+		{ { .type = MSG_connect, .connect.path = { text, PROTO_PATH_MAX + 1 } },
+			-EMSGSIZE },
+		{ { .type = MSG_read_file, .read_file.path = { text, 257 } }, -EMSGSIZE },
 	};
 
 	(void)state;
