@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util.h" /* before a MIN of the system's */
+
 #include "tracer/dns.c"
 #include "tracer/name_files.c"
 #include "tracer/names.c"

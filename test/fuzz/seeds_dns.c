@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "util.h" /* before a MIN of the system's */
+
 #include "sample_dns.h"
-#include "util.h"
 
 static const char *const texts[] = {
 	"",
