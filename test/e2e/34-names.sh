@@ -26,15 +26,15 @@ is "cat nsswitch.conf" "$(under -- cat /etc/nsswitch.conf)" $'passwd: files\n# t
 
 : >$own/resolv.conf # asked at loopback: nobody answers, at once
 : >$etc/resolv.conf
-same() { # NAME PROGRAM...
+alike() { # NAME PROGRAM...
 	is "$1" "$(under -- "${@:2}" 2>&1)" "$(in_target "${@:2}" 2>&1)"
 }
 # musl would wait for an answer to a name that no file has.
-same "in hosts, musl" "$guests/musl/resolve" db.target db6.target db
+alike "in hosts, musl" "$guests/musl/resolve" db.target db6.target db
 for name in db.target db6.target db here.local; do
-	same "$name, glibc" "$guests/glibc/resolve" $name
-	same "$name, getent" getent ahosts $name
-	same "$name, python" $python -c "import socket; print(socket.gethostbyname_ex('$name'))"
+	alike "$name, glibc" "$guests/glibc/resolve" $name
+	alike "$name, getent" getent ahosts $name
+	alike "$name, python" $python -c "import socket; print(socket.gethostbyname_ex('$name'))"
 done
 
 # All ways to open them; what asks for the file itself gets this machine's.
