@@ -201,6 +201,19 @@ place() { # PID LINK IPV4 IPV6
 get() { client curl --silent --show-error --max-time 10 "${1:-http://$target_ip/}"; }
 answers() { [ "$(get "${2:-http://$target_ip/}")" = "$1" ]; }
 
+# target_etc: the target gets an /etc of its own, a copy, which is $etc here; and this side gets files
+# of name resolution that a test may write to: $own/NAME.
+etc=$T/etc own=$T/own
+target_etc() {
+	local name
+	cp -a /etc $etc && in_target mount --bind $etc /etc
+	mkdir $own
+	for name in resolv.conf hosts host.conf nsswitch.conf; do
+		touch $own/$name
+		mount --bind $own/$name /etc/$name
+	done
+}
+
 # ---- mirrord-trace --------------------------------------------------------------------------------
 
 # trace OPTIONS -- PROGRAM...: in the background, $tracer is its pid; its output goes to out and err.
@@ -209,6 +222,9 @@ trace() {
 	"$mirrord_trace" --engine "$ENGINE" -t "pid:$target" "$@" >$T/out 2>$T/err &
 	tracer=$!
 }
+
+# under [OPTION...] -- PROGRAM...: in the foreground, its output is the command's.
+under() { "$mirrord_trace" --engine "$ENGINE" -t "pid:$target" --incoming off "$@"; }
 
 # subscribed: the guest listens and the agent has said yes: the notice on stderr, or the answer itself.
 local_port() { ss -Hltn "sport = :$1" | grep -q .; }
