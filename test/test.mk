@@ -3,7 +3,8 @@
 DYNAMIC := $(patsubst test/guest/%.c,$(BUILD)/test/guest/glibc/%,$(wildcard test/guest/*.c))
 STATIC  := $(patsubst test/guest/%.c,$(BUILD)/test/guest/musl/%,$(wildcard test/guest/*.c))
 DEMO    := $(BUILD)/test/guest/demo-server
-GUESTS  := $(DYNAMIC) $(STATIC) $(DEMO)
+FETCH   := $(BUILD)/test/guest/fetch
+GUESTS  := $(DYNAMIC) $(STATIC) $(DEMO) $(FETCH)
 
 # The guests are never sanitized and always by the same compilers: it is not they that are tested.
 GUEST_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -pthread
@@ -18,8 +19,8 @@ $(BUILD)/test/guest/musl/%: test/guest/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(MUSL_CC) -static $(GUEST_CFLAGS) -o $@ $<
 
-# A file, not a module: it needs the standard library only, and no network.
-$(DEMO): test/guest/demo-server/main.go
+# Files, not modules: they need the standard library only, and no network.
+$(DEMO) $(FETCH): $(BUILD)/test/guest/%: test/guest/%/main.go
 	$(call say,GO,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)HOME=$${HOME:-/root} CGO_ENABLED=0 GO111MODULE=off GOTOOLCHAIN=local go build -o $@ $<
