@@ -228,6 +228,7 @@ static void finish(struct server *s)
 	loop_del(&s->agent.loop, &s->signals);
 	close_fd(&signals);
 	loop_done(&s->agent.loop);
+	target_close(&s->agent.target);
 }
 
 int main(int argc, char **argv)

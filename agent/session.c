@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "files.h"
 #include "outgoing.h"
+#include "udp.h"
 
 /* More than any guest listens to; a bound for those that do not stop asking. */
 #define SESSION_SUBSCRIPTIONS_MAX 256
@@ -243,6 +245,27 @@ static void on_connect(struct session *s, const struct msg *m)
 		refuse(s, "the client asked for a connection that makes no sense");
 }
 
+static void on_udp_open(struct session *s, const struct msg *m)
+{
+	if (udp_open(&s->agent->loop, &s->mux, m) < 0)
+		refuse(s, "the client asked for a UDP socket that makes no sense");
+}
+
+static void on_read_file(struct session *s, const struct msg *m)
+{
+	static uint8_t bytes[PROTO_DATA_MAX];
+	struct msg answer = { .type = MSG_file_content, .id = m->id };
+	int n = files_read(&s->agent->target, m->read_file.path, bytes);
+
+	if (n < 0)
+		answer.file_content.error = (uint32_t)-n;
+	else
+		answer.file_content.bytes = (struct span){ bytes, (uint32_t)n };
+	log_dbg("%.*s: %s", (int)m->read_file.path.len, (const char *)m->read_file.path.data,
+		n < 0 ? strerror(-n) : "read");
+	mux_send(&s->mux, &answer);
+}
+
 /* --- the link --- */
 
 static void session_message(struct mux *mux, const struct msg *m)
@@ -256,6 +279,8 @@ static void session_message(struct mux *mux, const struct msg *m)
 		{ MSG_subscribe, SERVING, on_subscribe },
 		{ MSG_unsubscribe, SERVING, on_unsubscribe },
 		{ MSG_connect, SERVING, on_connect },
+		{ MSG_udp_open, SERVING, on_udp_open },
+		{ MSG_read_file, SERVING, on_read_file },
 	};
 	struct session *s = container_of(mux, struct session, mux);
 

@@ -13,13 +13,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/nsfs.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "util.h"
 
@@ -242,6 +245,18 @@ static int cannot_open(const char *what, int error, struct err *e)
 		e, -error, "cannot open the network namespace of %s: %s", what, strerror(error));
 }
 
+static int open_root(struct target *t, pid_t pid, struct err *e)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root", pid);
+	t->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (t->root < 0)
+		return err_set(e, -errno, "cannot open the root directory of process %d: %s", pid,
+			strerror(errno));
+	return 0;
+}
+
 static int open_pid(struct target *t, pid_t pid, struct err *e)
 {
 	char path[64], what[32], comm[32];
@@ -259,7 +274,7 @@ static int open_pid(struct target *t, pid_t pid, struct err *e)
 		strcpy(comm, "?");
 	make_printable(comm);
 	snprintf(t->about, sizeof(t->about), "pid %d (%s)", pid, comm);
-	return 0;
+	return open_root(t, pid, e);
 }
 
 static int find_pid(struct target *t, const char *text, struct err *e)
@@ -285,6 +300,22 @@ static int find_by_container(struct target *t, const char *id, struct err *e)
 	return r < 0 ? r : open_pid(t, pid, e);
 }
 
+/* The files of a namespace that has a name, if there are any (ip-netns(8)). */
+static void open_etc(struct target *t, const char *path)
+{
+	static const char *const places[] = { "/run/netns/", "/var/run/netns/" };
+	char etc[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		size_t n = strlen(places[i]);
+
+		if (strncmp(path, places[i], n) != 0 || strchr(path + n, '/'))
+			continue;
+		if (snprintf(etc, sizeof(etc), "/etc/netns/%s", path + n) < (int)sizeof(etc))
+			t->etc = open(etc, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+}
+
 static int find_netns(struct target *t, const char *path, struct err *e)
 {
 	int type;
@@ -306,6 +337,7 @@ static int find_netns(struct target *t, const char *path, struct err *e)
 			"/proc/PID/ns/net",
 			path);
 	}
+	open_etc(t, path);
 	snprintf(t->about, sizeof(t->about), "netns %s", path);
 	make_printable(t->about);
 	return 0;
@@ -322,7 +354,7 @@ int target_find(struct target *t, const char *spec, struct err *e)
 		{ "netns:", find_netns },
 	};
 
-	*t = (struct target){ .netns = -1 };
+	*t = (struct target){ .netns = -1, .root = -1, .etc = -1 };
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		size_t n = strlen(kinds[i].prefix);
 
@@ -331,6 +363,13 @@ int target_find(struct target *t, const char *spec, struct err *e)
 	}
 	return err_set(
 		e, -EINVAL, "\"%s\" is not a target; say pid:N, container:ID or netns:PATH", spec);
+}
+
+void target_close(struct target *t)
+{
+	close_fd(&t->netns);
+	close_fd(&t->root);
+	close_fd(&t->etc);
 }
 
 int target_enter(struct target *t, struct err *e)
@@ -357,4 +396,15 @@ int target_enter(struct target *t, struct err *e)
 		t->boot_id[0] = '\0';
 	make_printable(t->boot_id);
 	return 0;
+}
+
+int target_openat(const struct target *t, const char *path, int flags)
+{
+	const struct open_how how = {
+		.flags = (uint64_t)flags,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd = syscall(SYS_openat2, t->root, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
 }

@@ -9,14 +9,18 @@
 
 static const char *const incoming_names[] = { "off", "mirror", "steal", NULL };
 static const char *const engine_names[] = { "auto", "ptrace", NULL };
+static const char *const link_loss_names[] = { "end", "fail", "reconnect", NULL };
 
 _Static_assert(ARRAY_SIZE(incoming_names) == INCOMING_MODE_MAX + 1, "a name for each mode");
 _Static_assert(ARRAY_SIZE(engine_names) == ENGINE_MAX + 1, "a name for each engine");
+_Static_assert(ARRAY_SIZE(link_loss_names) == LINK_LOSS_MAX + 1, "a name for each policy");
 
 enum option_type {
 	OPTION_STRING,
 	OPTION_ENUM,
 	OPTION_TRUE,  /* a flag without a value */
+	OPTION_FALSE, /* a flag that switches off; its variable says yes or no to the thing itself
+		       */
 	OPTION_SHORT, /* a flag that stands for another option's value */
 };
 
@@ -43,6 +47,27 @@ static const struct option_row options[] = {
 		"MODE", "the target's incoming TCP traffic: mirror (default), steal or off" },
 	{ "steal", 0, NULL, OPTION_SHORT, FIELD(incoming), NULL, INCOMING_STEAL, NULL,
 		"the same as --incoming steal" },
+	{ "no-outgoing", 0, "MIRRORD_TRACE_OUTGOING", OPTION_FALSE, FIELD(outgoing), NULL, 0, NULL,
+		"connections leave from this machine; implies --no-dns" },
+	{ "outgoing-remote", 0, "MIRRORD_TRACE_OUTGOING_REMOTE", OPTION_STRING,
+		FIELD(outgoing_remote), NULL, 0, "LIST",
+		"only these connections leave from the target: db,10.0.0.0/8,tcp://:80" },
+	{ "outgoing-local", 0, "MIRRORD_TRACE_OUTGOING_LOCAL", OPTION_STRING, FIELD(outgoing_local),
+		NULL, 0, "LIST", "these connections leave from this machine" },
+	{ "ignore-localhost", 0, "MIRRORD_TRACE_IGNORE_LOCALHOST", OPTION_TRUE,
+		FIELD(ignore_localhost), NULL, 0, NULL,
+		"localhost is this machine, not the target" },
+	{ "unix-remote", 0, "MIRRORD_TRACE_UNIX_REMOTE", OPTION_STRING, FIELD(unix_remote), NULL, 0,
+		"REGEX", "unix sockets of the target, by path or @abstract name" },
+	{ "no-dns", 0, "MIRRORD_TRACE_DNS", OPTION_FALSE, FIELD(dns), NULL, 0, NULL,
+		"names are looked up as on this machine" },
+	{ "dns-remote", 0, "MIRRORD_TRACE_DNS_REMOTE", OPTION_STRING, FIELD(dns_remote), NULL, 0,
+		"LIST", "only these names are looked up as in the target: db,*.example.com" },
+	{ "dns-local", 0, "MIRRORD_TRACE_DNS_LOCAL", OPTION_STRING, FIELD(dns_local), NULL, 0,
+		"LIST", "these names are asked of this machine's name server" },
+	{ "on-link-loss", 0, "MIRRORD_TRACE_ON_LINK_LOSS", OPTION_ENUM, FIELD(on_link_loss),
+		link_loss_names, 0, "POLICY",
+		"the link to the agent is lost: end (default), fail or reconnect" },
 	{ "engine", 0, "MIRRORD_TRACE_ENGINE", OPTION_ENUM, FIELD(engine), engine_names, 0,
 		"ENGINE", "how calls are intercepted: auto (default) or ptrace" },
 	{ "verbose", 'v', "MIRRORD_TRACE_VERBOSE", OPTION_TRUE, FIELD(verbose), NULL, 0, NULL,
@@ -60,11 +85,11 @@ static void help(void)
 
 		snprintf(name, sizeof(name), "--%s%s%s", o->flag, o->arg ? " " : "",
 			o->arg ? o->arg : "");
-		printf("  %c%c%s %-20s %s\n", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
+		printf("  %c%c%s %-22s %s\n", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
 			o->letter ? "," : " ", name, o->help);
 	}
-	puts("  -h, --help               this text\n"
-	     "  -V, --version            the version\n\n"
+	puts("  -h, --help                 this text\n"
+	     "  -V, --version              the version\n\n"
 	     "Exit status: PROGRAM's own, also when a signal ended it; 125 mirrord-trace failed,\n"
 	     "126 PROGRAM cannot be executed, 127 it was not found. More in mirrord-trace(1).");
 }
@@ -111,6 +136,9 @@ static int set_option(
 		return set_enum(o, to, value, e);
 	case OPTION_TRUE:
 		*(bool *)to = !value || !is_no(value);
+		return 0;
+	case OPTION_FALSE:
+		*(bool *)to = value && !is_no(value);
 		return 0;
 	case OPTION_SHORT:
 		*(unsigned *)to = o->value;
@@ -173,6 +201,17 @@ static int parse_option(struct config *c, int *i, char **argv, struct err *e)
 	return set_option(c, o, value, e);
 }
 
+/* Both lists together would leave open what is in neither. */
+static int check_lists(const char *remote, const char *local, const char *kind, struct err *e)
+{
+	if (!remote || !local)
+		return 0;
+	return err_set(e, -1,
+		"--%s-remote and --%s-local exclude each other: say which are remote, or which are "
+		"local",
+		kind, kind);
+}
+
 static int check(const struct config *c, struct err *e)
 {
 	if (!c->argv[0])
@@ -186,7 +225,9 @@ static int check(const struct config *c, struct err *e)
 		return err_set(e, -1,
 			"the agent at --agent %s has its target already; leave out -t %s", c->agent,
 			c->target);
-	return 0;
+	if (check_lists(c->outgoing_remote, c->outgoing_local, "outgoing", e) < 0)
+		return -1;
+	return check_lists(c->dns_remote, c->dns_local, "dns", e);
 }
 
 enum config_result config_parse(struct config *c, int argc, char **argv, struct err *e)
@@ -213,6 +254,9 @@ enum config_result config_parse(struct config *c, int argc, char **argv, struct 
 			return CONFIG_ERROR;
 	}
 	c->argv = argv + i;
+	/* A name is resolved on the side where the connection is made. */
+	if (!c->outgoing)
+		c->dns = false;
 	return check(c, e) < 0 ? CONFIG_ERROR : CONFIG_RUN;
 }
 

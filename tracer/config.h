@@ -26,7 +26,7 @@ struct config {
 	unsigned incoming;     /* enum incoming_mode */
 	unsigned engine;       /* enum engine */
 	bool outgoing;         /* the guest's connections leave from the target */
-	bool dns;              /* names are resolved as in the target */
+	bool dns;              /* names are resolved as in the target; implies outgoing */
 	bool ignore_localhost; /* connections to loopback stay on this machine */
 	const char
 		*outgoing_remote;   /* selectors, comma separated: only these are remote; or NULL */
@@ -48,7 +48,7 @@ enum config_result {
  * the environment. */
 enum config_result config_parse(struct config *c, int argc, char **argv, struct err *e);
 
-/* config_targetless() - nothing of a target is wanted: no agent, no incoming traffic. */
+/* config_targetless() - nothing of a target is wanted: no agent, no traffic, no names. */
 bool config_targetless(const struct config *c);
 
 #endif

@@ -53,3 +53,8 @@ void datagram_link_lost(struct datagram_table *t)
 {
 	(void)t;
 }
+
+void datagram_link_back(struct datagram_table *t)
+{
+	(void)t;
+}

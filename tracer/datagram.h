@@ -38,4 +38,7 @@ void datagram_check_soon(struct datagram_table *t);
 /* datagram_link_lost() - whoever waits for the agent is told. */
 void datagram_link_lost(struct datagram_table *t);
 
+/* datagram_link_back() - there is a new link: the sockets that want one get a channel of it. */
+void datagram_link_back(struct datagram_table *t);
+
 #endif

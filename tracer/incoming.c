@@ -132,27 +132,36 @@ static struct subscription *find_port(
 	return NULL;
 }
 
+/* Ask the agent for it. */
+static void ask(struct incoming *in, struct subscription *sub)
+{
+	struct msg m = { .type = MSG_subscribe,
+		.id = sub->id,
+		.subscribe = {
+			.mode = (uint8_t)in->tracer->cfg->incoming,
+			.family = (uint8_t)sub->family,
+			.port = sub->port,
+		} };
+
+	sub->state = SUBSCRIPTION_ASKED;
+	mux_send(&in->tracer->link.mux, &m);
+}
+
 static struct subscription *subscribe(struct incoming *in, uint16_t port, enum proto_family family)
 {
 	struct subscription *sub = find_port(in, port, family);
-	struct msg m = { .type = MSG_subscribe,
-		.subscribe = {
-			.mode = (uint8_t)in->tracer->cfg->incoming,
-			.family = (uint8_t)family,
-			.port = port,
-		} };
 
 	if (sub)
 		return sub;
 	sub = calloc(1, sizeof(*sub));
 	if (!sub)
 		return NULL;
-	sub->id = m.id = in->next_id++;
+	sub->id = in->next_id++;
 	sub->port = port;
 	sub->family = family;
 	list_init(&sub->users);
 	list_append(&in->subscriptions, &sub->link);
-	mux_send(&in->tracer->link.mux, &m);
+	ask(in, sub);
 	return sub;
 }
 
@@ -365,6 +374,12 @@ void incoming_link_lost(struct incoming *in)
 		sub->state = SUBSCRIPTION_ON;
 		tell_users(in, sub->id, -ENETDOWN);
 	}
+}
+
+void incoming_link_back(struct incoming *in)
+{
+	list_for_each (pos, &in->subscriptions)
+		ask(in, list_entry(pos, struct subscription, link));
 }
 
 /* --- connections --- */

@@ -53,6 +53,9 @@ bool incoming_is_asked(const struct incoming *in, const struct sock *s);
 /* incoming_link_lost() - whoever waits for the agent is told. */
 void incoming_link_lost(struct incoming *in);
 
+/* incoming_link_back() - the ports are subscribed at the agent of the new link. */
+void incoming_link_back(struct incoming *in);
+
 /* incoming_unlisten() - the listener is gone. Its connections live on. */
 void incoming_unlisten(struct incoming *in, struct sock *s);
 

@@ -3,16 +3,20 @@
  * with a backlog of 0 and one connection of our own in its queue. Neither needs a privilege.
  *
  * When the connection elsewhere is made, we connect a socket from the hold's address to the one
- * that waits: two SYNs cross, and both ends are connected. When it is refused, the one that waits
- * is taken back and connected to a port where nobody listens: what the guest sees is a real
- * refusal. In between it is closed for an instant, with the same poll events but for the readable
- * ones: at no time does it look connected.
+ * that waits: two SYNs cross, and both ends are connected.
+ *
+ * When it is refused, we begin the same, but deaf to the answer: the one that waits is in SYN_RECV
+ * then, which no poll shows. A second SYN of another sequence makes it ask whether that is meant
+ * (RFC 5961, 4.2), and its question, which belongs to no connection of ours any more, is answered
+ * with a reset by our kernel. So the guest sees a single change, from connecting to failed; at no
+ * time does its socket look connected.
  *
  * Two sockets of the guest that are bound to one port would be one connection to the kernel, if
  * they waited at one hold: the second gets another hold (connect(2): EADDRNOTAVAIL). */
 #include "limbo.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
@@ -31,7 +35,6 @@ void limbo_init(struct limbo *l)
 	for (unsigned f = 0; f < LIMBO_FAMILY_MAX; f++) {
 		list_init(&l->holds[f]);
 		l->nholds[f] = 0;
-		l->closed[f] = -1;
 	}
 }
 
@@ -48,7 +51,6 @@ void limbo_done(struct limbo *l)
 	for (unsigned f = 0; f < LIMBO_FAMILY_MAX; f++) {
 		list_for_each_safe (pos, &l->holds[f])
 			hold_free(list_entry(pos, struct hold, link));
-		close_fd(&l->closed[f]);
 	}
 }
 
@@ -156,41 +158,27 @@ int limbo_complete(const struct limbo_place *p)
 	return take_fd(&fd);
 }
 
-/* The address where nobody listens, and nobody else can. */
-static int closed_address(struct limbo *l, enum limbo_family f, struct addr *at)
+/* Receives nothing. */
+static void deafen(int fd)
 {
-	const struct addr any = loopback(f);
+	struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = { .len = 1, .filter = &drop };
 
-	if (l->closed[f] < 0)
-		l->closed[f] = bound_socket(&any);
-	return l->closed[f] < 0 ? l->closed[f] : addr_of_socket(l->closed[f], at);
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
-int limbo_refuse(struct limbo *l, int fd, const struct limbo_place *p)
+static void send_syn(const struct limbo_place *p, bool deaf)
 {
-	enum limbo_family f = p->hold.sa.sa_family == AF_INET ? LIMBO_IPV4 : LIMBO_IPV6;
-	const struct sockaddr none = { .sa_family = AF_UNSPEC };
-	struct addr at, own;
-	int r = closed_address(l, f, &at);
+	cleanup_fd int fd = bound_socket(&p->hold);
 
-	if (r == 0)
-		r = addr_of_socket(fd, &own);
-	if (r < 0)
-		return r;
-	if (connect(fd, &none, sizeof(none)) < 0)
-		return -errno;
-	sock_take_error(fd);
-	if (own.sa.sa_family == AF_INET6)
-		at = addr_map(&at, AF_INET6);
-	r = sock_connect_now(fd, &at);
-	return r == -EINPROGRESS || r == -ECONNREFUSED ? 0 : r;
-}
-
-void limbo_reset(const struct limbo_place *p)
-{
-	struct linger now = { .l_onoff = 1, .l_linger = 0 };
-	cleanup_fd int fd = limbo_complete(p);
-
+	if (fd >= 0 && deaf)
+		deafen(fd);
 	if (fd >= 0)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		connect(fd, &p->guest.sa, addr_len(&p->guest));
+}
+
+void limbo_refuse(const struct limbo_place *p)
+{
+	send_syn(p, true);
+	send_syn(p, false);
 }

@@ -20,7 +20,6 @@ enum limbo_family {
 struct limbo {
 	struct list holds[LIMBO_FAMILY_MAX];
 	unsigned nholds[LIMBO_FAMILY_MAX];
-	int closed[LIMBO_FAMILY_MAX]; /* bound and never listening: refuses; or -1 */
 };
 
 /* Where one socket waits: our address, and its own. */
@@ -40,11 +39,8 @@ int limbo_enter(struct limbo *l, int fd, const struct addr *to, struct limbo_pla
  * a simultaneous open (RFC 9293, 3.5). The caller's, or -errno. */
 int limbo_complete(const struct limbo_place *p);
 
-/* limbo_refuse() - what waits fails with ECONNREFUSED, in just the way of a refused connection. fd:
- * its descriptor. 0 or -errno. */
-int limbo_refuse(struct limbo *l, int fd, const struct limbo_place *p);
-
-/* limbo_reset() - the same without its descriptor: the guest sees ECONNRESET. */
-void limbo_reset(const struct limbo_place *p);
+/* limbo_refuse() - what waits there fails, with the poll events of a refused connection and, as far
+ * as the kernel knows, ECONNRESET. */
+void limbo_refuse(const struct limbo_place *p);
 
 #endif

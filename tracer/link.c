@@ -91,8 +91,15 @@ bool link_has_address(const struct link *l, const struct addr *a)
 
 bool link_may_return(const struct link *l)
 {
-	(void)l;
-	return false;
+	return l->retry_until;
+}
+
+static void link_back(struct link *l)
+{
+	l->retry_until = 0;
+	timer_cancel(&l->patience);
+	log_err("the link to the agent is back");
+	tracer_link_back(tracer_of(l));
 }
 
 static void got_hello(struct link *l, const struct msg *m)
@@ -111,7 +118,10 @@ static void got_hello(struct link *l, const struct msg *m)
 	l->here = is_here(&m->hello);
 	log_dbg("agent ready: %s%s", proto_print(m->hello.about, about, sizeof(about)),
 		l->here ? ", in our own network namespace" : "");
-	tracer_of(l)->loop.stop = true;
+	if (l->retry_until)
+		link_back(l);
+	else
+		tracer_of(l)->loop.stop = true;
 }
 
 static void link_message(struct mux *mux, const struct msg *m)
@@ -162,6 +172,50 @@ static void await_agent(struct link *l, int ms)
 		link_child_ended(l, l->agent, status);
 }
 
+static void try_again(struct link *l)
+{
+	if (now_ns() < l->retry_until) {
+		loop_timer(&tracer_of(l)->loop, &l->retry, LINK_RETRY_MS);
+		return;
+	}
+	l->retry_until = 0;
+	log_err("no agent has answered for %u s: the program is ended; start it again",
+		LINK_RECONNECT_MS / 1000);
+	tracer_link_lost(tracer_of(l));
+}
+
+/* The guest runs. */
+static void lost_under_way(struct link *l, const char *why)
+{
+	struct tracer *tr = tracer_of(l);
+
+	if (l->retry_until) {
+		log_dbg("no link yet: %s", why);
+		try_again(l);
+		return;
+	}
+	switch ((enum on_link_loss)tr->cfg->on_link_loss) {
+	case LINK_LOSS_RECONNECT:
+		log_err("the link to the agent is lost (%s): the target's connections are reset; a "
+			"new link is tried for %u s, new connections wait for it",
+			why, LINK_RECONNECT_MS / 1000);
+		l->retry_until = now_ns() + LINK_RECONNECT_MS * UINT64_C(1000000);
+		loop_timer(&tr->loop, &l->retry, 0);
+		return;
+	case LINK_LOSS_FAIL:
+		log_err("the link to the agent is lost (%s): the target's connections are reset, "
+			"new ones fail, and its traffic comes no more; the program goes on",
+			why);
+		tracer_link_gone(tr);
+		return;
+	default:
+		log_err("the link to the agent is lost (%s): the target's connections are reset "
+			"and the program is ended; start it again",
+			why);
+		tracer_link_lost(tr);
+	}
+}
+
 static void link_lost(struct mux *mux, int error, const char *why)
 {
 	struct link *l = container_of(mux, struct link, mux);
@@ -171,18 +225,15 @@ static void link_lost(struct mux *mux, int error, const char *why)
 	await_agent(l, 500);
 	if (*l->agent_end && !l->agent_in_order)
 		why = l->agent_end;
-	if (!l->hello) {
+	if (!l->hello && l->err) {
 		err_set(l->err, -ECONNRESET, "the agent ended the link before it was ready: %s",
 			why);
 		tr->loop.stop = true;
 		return;
 	}
-	if (!tr->tasks.count)
-		return;
-	log_err("the link to the agent is lost (%s): the target's connections are reset and the "
-		"program is ended; start it again",
-		why);
-	tracer_link_lost(tr);
+	l->hello = false;
+	if (tr->tasks.count)
+		lost_under_way(l, why);
 }
 
 static const struct mux_ops link_ops = {
@@ -192,17 +243,20 @@ static const struct mux_ops link_ops = {
 
 /* --- connecting --- */
 
-static int connect_socket(
-	int family, const struct sockaddr *sa, socklen_t len, const char *name, struct err *e)
+static int connect_socket(int family, const struct sockaddr *sa, socklen_t len, const char *name,
+	bool again, struct err *e)
 {
 	cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || connect(fd, sa, len) < 0)
+	/* The second time nothing may wait: a failure shows as that of the link. */
+	if (fd >= 0 && again)
+		fcntl(fd, F_SETFL, O_NONBLOCK);
+	if (fd < 0 || (connect(fd, sa, len) < 0 && !(again && errno == EINPROGRESS)))
 		return err_set(e, -errno, "no agent answers at %s: %s", name, strerror(errno));
 	return take_fd(&fd);
 }
 
-static int connect_unix(const char *path, const char *name, struct err *e)
+static int connect_unix(const char *path, const char *name, bool again, struct err *e)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 
@@ -210,19 +264,19 @@ static int connect_unix(const char *path, const char *name, struct err *e)
 		return err_set(e, -EINVAL, "the path in --agent %s must have 1 to %zu bytes", name,
 			sizeof(un.sun_path) - 1);
 	strcpy(un.sun_path, path);
-	return connect_socket(AF_UNIX, (void *)&un, sizeof(un), name, e);
+	return connect_socket(AF_UNIX, (void *)&un, sizeof(un), name, again, e);
 }
 
-static int connect_agent(const char *name, struct err *e)
+static int connect_agent(const char *name, bool again, struct err *e)
 {
 	struct addr a;
 
 	if (strncmp(name, "unix:", 5) == 0)
-		return connect_unix(name + 5, name, e);
+		return connect_unix(name + 5, name, again, e);
 	if (strncmp(name, "tcp:", 4) != 0 || addr_parse(&a, name + 4) < 0)
 		return err_set(e, -EINVAL,
 			"--agent is unix:PATH or tcp:ADDRESS:PORT; it cannot be '%s'", name);
-	return connect_socket(a.sa.sa_family, &a.sa, addr_len(&a), name, e);
+	return connect_socket(a.sa.sa_family, &a.sa, addr_len(&a), name, again, e);
 }
 
 /* --- starting one --- */
@@ -277,7 +331,9 @@ static int start_agent(struct link *l, const char *target, struct err *e)
 		close(pair[0]);
 		return err_set(e, -errno, "no process for the agent: %s", strerror(errno));
 	}
+	close_fd(&l->agent_pidfd);
 	l->agent_pidfd = (int)syscall(SYS_pidfd_open, l->agent, 0);
+	l->agent_end[0] = '\0';
 	return pair[0];
 }
 
@@ -288,7 +344,7 @@ static void out_of_patience(struct timer *t)
 	mux_fail(&l->mux, ETIMEDOUT, "it did not answer in time");
 }
 
-static int await_hello(struct link *l, struct tracer *tr, struct err *e)
+static void say_hello(struct link *l)
 {
 	struct msg hello = { .type = MSG_hello,
 		.hello = { .magic = PROTO_MAGIC,
@@ -296,11 +352,17 @@ static int await_hello(struct link *l, struct tracer *tr, struct err *e)
 			.boot_id = span_of(""),
 			.about = span_of("mirrord-trace " VERSION) } };
 
+	loop_timer(&tracer_of(l)->loop, &l->patience, LINK_HELLO_MS);
+	mux_send(&l->mux, &hello);
+}
+
+static int await_hello(struct link *l, struct err *e)
+{
+	struct tracer *tr = tracer_of(l);
+
 	l->err = e;
 	e->text[0] = '\0';
-	timer_init(&l->patience, out_of_patience);
-	loop_timer(&tr->loop, &l->patience, LINK_HELLO_MS);
-	mux_send(&l->mux, &hello);
+	say_hello(l);
 	mux_flush(&l->mux, LINK_HELLO_MS);
 	if (!l->mux.lost)
 		loop_run(&tr->loop);
@@ -310,14 +372,14 @@ static int await_hello(struct link *l, struct tracer *tr, struct err *e)
 	return l->hello ? 0 : -ECONNRESET;
 }
 
-int link_open(struct link *l, struct tracer *tr, struct err *e)
+/* A stream to an agent, and the mux over it. */
+static int connect_link(struct link *l, bool again, struct err *e)
 {
-	int fd, r;
+	struct tracer *tr = tracer_of(l);
+	const struct config *cfg = tr->cfg;
+	int fd = cfg->agent ? connect_agent(cfg->agent, again, e) : start_agent(l, cfg->target, e);
+	int r;
 
-	*l = (struct link){ .agent_pidfd = -1 };
-	if (config_targetless(tr->cfg))
-		return 0;
-	fd = tr->cfg->agent ? connect_agent(tr->cfg->agent, e) : start_agent(l, tr->cfg->target, e);
 	if (fd < 0)
 		return fd;
 	r = mux_init(&l->mux, &tr->loop, fd, PROTO_CLIENT, &link_ops);
@@ -326,7 +388,36 @@ int link_open(struct link *l, struct tracer *tr, struct err *e)
 		return err_set(e, r, "the link cannot be set up: %s", strerror(-r));
 	}
 	l->open = true;
-	return await_hello(l, tr, e);
+	return 0;
+}
+
+static void retry(struct timer *t)
+{
+	struct link *l = container_of(t, struct link, retry);
+	struct err e;
+
+	mux_done(&l->mux);
+	l->naddresses = 0;
+	if (connect_link(l, true, &e) < 0) {
+		log_dbg("no link yet: %s", e.text);
+		l->mux.lost = true;
+		try_again(l);
+		return;
+	}
+	say_hello(l);
+}
+
+int link_open(struct link *l, struct tracer *tr, struct err *e)
+{
+	int r;
+
+	*l = (struct link){ .agent_pidfd = -1 };
+	timer_init(&l->patience, out_of_patience);
+	timer_init(&l->retry, retry);
+	if (config_targetless(tr->cfg))
+		return 0;
+	r = connect_link(l, false, e);
+	return r < 0 ? r : await_hello(l, e);
 }
 
 /* Say that nothing more will come, and wait for the agent to close its end: it does when all that

@@ -13,6 +13,10 @@
 #define LINK_HELLO_MS 10000
 #define LINK_BYE_MS   7000 /* more than the agent's own patience with its clients */
 
+/* With --on-link-loss reconnect: how long a new link is tried for, and how often. */
+#define LINK_RECONNECT_MS 30000
+#define LINK_RETRY_MS     250
+
 /* How many of the target's addresses are kept. */
 #define LINK_ADDRESSES_MAX 128
 
@@ -30,8 +34,9 @@ struct link {
 	char agent_end[64];                        /* how it ended, when it has */
 	struct addr addresses[LINK_ADDRESSES_MAX]; /* the target's, without ports */
 	unsigned naddresses;
-	struct timer patience;
-	struct err *err; /* while we wait for the hello */
+	struct timer patience, retry;
+	uint64_t retry_until; /* ns; 0: the link has not been lost */
+	struct err *err;      /* while we wait for the first hello */
 };
 
 /* link_open() - connect to the agent that the configuration names, or start one for a local target,
@@ -44,7 +49,8 @@ void link_close(struct link *l);
 /* link_has_address() - it is one of the target's addresses, whatever its port. */
 bool link_has_address(const struct link *l, const struct addr *a);
 
-/* link_may_return() - the link is lost, and a new one is being tried. */
+/* link_may_return() - the link is lost, and a new one is tried: what the agent is asked may wait.
+ */
 bool link_may_return(const struct link *l);
 
 /* link_child_ended() - a child that is not of the guest has ended. */

@@ -30,13 +30,25 @@ static void kill_guest(struct timer *t)
 	loop_timer(&tr->loop, t, KILL_AGAIN_MS);
 }
 
-void tracer_link_lost(struct tracer *tr)
+void tracer_link_gone(struct tracer *tr)
 {
-	tr->failed = true;
 	incoming_link_lost(&tr->incoming);
 	outgoing_link_lost(&tr->outgoing);
 	datagram_link_lost(&tr->datagrams);
 	names_link_lost(tr->names);
+}
+
+void tracer_link_back(struct tracer *tr)
+{
+	incoming_link_back(&tr->incoming);
+	outgoing_link_back(&tr->outgoing);
+	datagram_link_back(&tr->datagrams);
+}
+
+void tracer_link_lost(struct tracer *tr)
+{
+	tr->failed = true;
+	tracer_link_gone(tr);
 	job_kill(tr, SIGTERM);
 	job_kill(tr, SIGCONT);
 	loop_timer(&tr->loop, &tr->kill_timer, KILL_AFTER_MS);
@@ -158,8 +170,10 @@ int main(int argc, char **argv)
 	if (is_nested())
 		die(EXIT_OURS, "this runs under mirrord-trace already; start the program without a "
 			       "second one");
-	if (config_targetless(&cfg))
+	if (config_targetless(&cfg)) {
 		cfg.incoming = INCOMING_OFF;
+		cfg.outgoing = cfg.dns = false;
+	}
 	if (probe_needed(&e) < 0)
 		die(EXIT_OURS, "%s", e.text);
 	status = launch_find(cfg.argv[0], &e);

@@ -49,9 +49,7 @@ struct stream {
 	struct addr bound; /* what it had bound before, or nothing */
 	struct addr local; /* its address in the target; port 0: not known yet */
 	struct limbo_place place;
-	int error;  /* that the kernel does not know */
-	pid_t tgid; /* where the guest's socket was seen, to look for it there */
-	int fd;
+	int error; /* that the kernel does not know */
 	struct list waiters;
 	struct deferred release;
 };
@@ -314,45 +312,20 @@ int64_t outgoing_exit(struct call *c, int64_t result)
 		return result;
 	error = s->error;
 	if (s->state == STREAM_FAILED && error && result < 0) {
-		sock_connect_now(fd, &s->place.hold);
-		s->error = 0;
+		s->error = 0; /* the kernel has taken its own by that result */
 		return -error;
 	}
-	/* Refused, in two steps (limbo.c), while the kernel waited. */
-	if (s->state == STREAM_FAILED && result == -EPIPE)
-		return sock_connect_now(fd, &s->place.hold);
 	return result == -EALREADY && first ? -EINPROGRESS : result;
 }
 
 /* --- the outcome --- */
-
-/* The guest's socket, if it is still where it was; or -1. */
-static int guest_socket(const struct stream *s)
-{
-	cleanup_fd int fd = -1;
-
-	if (!list_empty(&s->waiters))
-		return dup(list_entry(s->waiters.next, struct waiter, link)->fd);
-	fd = task_dup(s->out->tracer, s->tgid, s->fd);
-	return fd >= 0 && sock_cookie(fd) == s->cookie ? take_fd(&fd) : -1;
-}
-
-static void refuse_guest(struct stream *s)
-{
-	cleanup_fd int fd = guest_socket(s);
-
-	if (fd < 0)
-		limbo_reset(&s->place);
-	else if (limbo_refuse(&s->out->limbo, fd, &s->place) == 0 && s->error == ECONNREFUSED)
-		s->error = 0; /* the kernel says so itself */
-}
 
 static void stream_failed(struct stream *s, int error)
 {
 	s->error = error;
 	stream_set_state(s, STREAM_FAILED);
 	if (s->kind == CONNECT_TCP)
-		refuse_guest(s);
+		limbo_refuse(&s->place);
 	answer_waiters(s);
 }
 
@@ -426,11 +399,10 @@ static int unix_pair(int guest, enum connect_kind kind)
 /* A unix socket is connected as a whole, by the call that waits. */
 static void unix_connected(struct stream *s)
 {
-	int guest = guest_socket(s), fd = -EBADF;
+	int fd = -ECONNABORTED; /* the call was interrupted */
 
-	if (guest >= 0)
-		fd = unix_pair(guest, s->kind);
-	close_fd(&guest);
+	if (!list_empty(&s->waiters))
+		fd = unix_pair(list_entry(s->waiters.next, struct waiter, link)->fd, s->kind);
 	if (fd < 0)
 		relay_abort(&s->relay, -fd);
 	else
@@ -555,7 +527,6 @@ static struct addr bound_to(const struct tracer *tr, int fd, sa_family_t family)
 static struct stream *stream_new(struct call *c, int fd, enum connect_kind kind)
 {
 	struct outgoing *out = &c->tracer->outgoing;
-	struct proc *p = task_proc(c->tracer, c->task);
 	struct stream *s = calloc(1, sizeof(*s));
 	uint64_t cookie = sock_cookie(fd);
 
@@ -567,8 +538,6 @@ static struct stream *stream_new(struct call *c, int fd, enum connect_kind kind)
 	s->cookie = cookie;
 	s->kind = kind;
 	s->peer = s->bound = s->local = addr_v4(INADDR_ANY, 0);
-	s->tgid = p ? p->tgid : 0;
-	s->fd = (int)c->arg[0];
 	list_init(&s->waiters);
 	deferred_init(&s->release, stream_release);
 	list_init(&s->link);
@@ -591,7 +560,7 @@ static int tcp_start(struct stream *s, int fd, const struct addr *to)
 		return r;
 	r = ask(s);
 	if (r < 0) {
-		limbo_refuse(&out->limbo, fd, &s->place);
+		limbo_refuse(&s->place);
 		sock_connect_now(fd, &s->place.hold); /* takes the refusal */
 	}
 	return r;
@@ -628,18 +597,17 @@ bool outgoing_again(struct call *c, int *fd, bool nonblock)
 		wait_for_connection(c, s, fd, false);
 		return true;
 	}
-	error = s->state == STREAM_FAILED ? s->error : 0;
-	/* From here on the socket is a new one, if the kernel takes it for one. */
-	if (s->state == STREAM_FAILED || (s->state == STREAM_OVER && sock_is_fresh(*fd)))
-		htab_del(&s->out->by_cookie, &s->node);
-	if (error) {
-		sock_connect_now(*fd, &s->place.hold);
-		call_return(c, -error);
+	if (s->state == STREAM_CONNECTING || s->state == STREAM_CONNECTED || !sock_is_fresh(*fd)) {
+		call_continue(c);
 		return true;
 	}
-	if (s->state == STREAM_OVER && sock_is_fresh(*fd))
+	/* What the kernel knows of the failure it will say at the next connect(2), ours. */
+	error = s->error;
+	htab_del(&s->out->by_cookie, &s->node);
+	if (!error)
 		return false;
-	call_continue(c);
+	sock_connect_now(*fd, &s->place.hold);
+	call_return(c, -error);
 	return true;
 }
 

@@ -146,18 +146,6 @@ int task_pidfd(struct tracer *tr, struct task *t)
 	return p->pidfd;
 }
 
-int task_dup(const struct tracer *tr, pid_t tgid, int fd)
-{
-	struct hnode *n = htab_find(&tr->procs, (uint64_t)tgid);
-	struct proc *p = n ? container_of(n, struct proc, node) : NULL;
-	int dup;
-
-	if (!p || p->pidfd < 0)
-		return -ESRCH;
-	dup = (int)syscall(SYS_pidfd_getfd, p->pidfd, fd, 0);
-	return dup < 0 ? -errno : dup;
-}
-
 void task_table_done(struct tracer *tr)
 {
 	struct hnode *n;

@@ -54,10 +54,6 @@ struct proc *task_proc(struct tracer *tr, struct task *t);
 /* task_pidfd() - a pidfd of its process, the task's own; or -errno. */
 int task_pidfd(struct tracer *tr, struct task *t);
 
-/* task_dup() - descriptor fd of a process, duplicated into the supervisor: the caller's, or -errno.
- */
-int task_dup(const struct tracer *tr, pid_t tgid, int fd);
-
 /* task_table_done() - free all. */
 void task_table_done(struct tracer *tr);
 

@@ -44,6 +44,13 @@ struct tracer {
 	struct follow follow; /* with stops alone */
 };
 
+/* tracer_link_gone() - nothing will come of the target any more: whoever waits for it is told. */
+void tracer_link_gone(struct tracer *tr);
+
+/* tracer_link_back() - there is a new link: what was asked for on the old one is asked for again.
+ */
+void tracer_link_back(struct tracer *tr);
+
 /* tracer_link_lost() - the run has lost its purpose: the guest is asked to end, then made to. */
 void tracer_link_lost(struct tracer *tr);
 

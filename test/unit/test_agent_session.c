@@ -69,6 +69,23 @@ void mirror_del(__attribute__((unused)) struct mirror *m, struct mirror_port *p)
 	note("-m%u ", p->to.id);
 }
 
+int udp_open(__attribute__((unused)) struct loop *loop, __attribute__((unused)) struct mux *mux,
+	const struct msg *m)
+{
+	if (!(m->id & PROTO_CLIENT_CHANNEL))
+		return -EPROTO;
+	note("udp%u ", m->id & ~PROTO_CLIENT_CHANNEL);
+	return 0;
+}
+
+int files_read(__attribute__((unused)) const struct target *t, struct span path,
+	uint8_t bytes[static PROTO_DATA_MAX])
+{
+	note("read ");
+	memcpy(bytes, "hi", 2);
+	return path.len == 2 ? 2 : -EACCES;
+}
+
 /* --- a client: a socket, and the agent's answers as words --- */
 
 static int client;
@@ -131,6 +148,10 @@ static void hear(char *s, size_t size)
 			len += (size_t)snprintf(s + len, size - len, "(%u,%u,%.*s)", m.id,
 				m.subscribed.error, (int)m.subscribed.text.len,
 				(const char *)m.subscribed.text.data);
+		if (m.type == MSG_file_content)
+			len += (size_t)snprintf(s + len, size - len, "(%u,%u,%.*s)", m.id,
+				m.file_content.error, (int)m.file_content.bytes.len,
+				(const char *)m.file_content.bytes.data);
 		len += (size_t)snprintf(s + len, size - len, " ");
 		buf_consume(&answers, (size_t)r);
 		assert_true(len < size);
@@ -158,6 +179,14 @@ static void hear(char *s, size_t size)
 #define CONNECT(i)                                                                                 \
 	{                                                                                          \
 		.type = MSG_connect, .id = (i)                                                     \
+	}
+#define UDP(i)                                                                                     \
+	{                                                                                          \
+		.type = MSG_udp_open, .id = (i)                                                    \
+	}
+#define READ(i, p)                                                                                 \
+	{                                                                                          \
+		.type = MSG_read_file, .id = (i), .read_file.path = {(p), sizeof(p) - 1 }          \
 	}
 #define GOOD HELLO(PROTO_MAGIC, PROTO_VERSION)
 
@@ -194,6 +223,13 @@ static void messages_are_answered_or_end_the_session(void **state)
 		{ "connect", { GOOD, CONNECT(PROTO_CLIENT_CHANNEL | 5) }, "hello ", "connect5 " },
 		{ "connect before hello", { CONNECT(PROTO_CLIENT_CHANNEL) }, "notice end", "" },
 		{ "connect with our id", { GOOD, CONNECT(5) }, "hello notice end", "" },
+		{ "udp", { GOOD, UDP(PROTO_CLIENT_CHANNEL | 5) }, "hello ", "udp5 " },
+		{ "udp before hello", { UDP(PROTO_CLIENT_CHANNEL) }, "notice end", "" },
+		{ "udp with our id", { GOOD, UDP(5) }, "hello notice end", "" },
+		{ "a file", { GOOD, READ(3, "ok") }, "hello file_content(3,0,hi) ", "read " },
+		{ "a file we may not", { GOOD, READ(3, "x") }, "hello file_content(3,13,) ",
+			"read " },
+		{ "a file before hello", { READ(3, "ok") }, "notice end", "" },
 		{ "port 0", { GOOD, SUB(1, INCOMING_STEAL, 4, 0) }, "hello notice end", "" },
 	};
 

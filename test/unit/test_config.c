@@ -10,8 +10,9 @@ struct option_case {
 	struct config want;
 };
 
-#define RUNS(...)   .result = CONFIG_RUN, .want = { __VA_ARGS__ }
-#define FAILS(text) .result = CONFIG_ERROR, .says = (text)
+#define RUNS_LOCALLY(...) .result = CONFIG_RUN, .want = { __VA_ARGS__ }
+#define RUNS(...)         RUNS_LOCALLY(.outgoing = true, .dns = true, __VA_ARGS__)
+#define FAILS(text)       .result = CONFIG_ERROR, .says = (text)
 
 static const struct option_case cases[] = {
 	{ { "-t", "pid:1", "prog" }, RUNS(.target = "pid:1", .incoming = INCOMING_MIRROR) },
@@ -25,6 +26,29 @@ static const struct option_case cases[] = {
 	{ { "--agent", "unix:/a", "--engine=ptrace", "-v", "prog" },
 		RUNS(.agent = "unix:/a", .incoming = INCOMING_MIRROR, .engine = ENGINE_PTRACE,
 			.verbose = true) },
+	{ { "-t", "pid:1", "--incoming=off", "--no-outgoing", "prog" },
+		RUNS_LOCALLY(.target = "pid:1") },
+	{ { "-t", "pid:1", "--incoming=off", "--no-dns", "prog" },
+		RUNS_LOCALLY(.target = "pid:1", .outgoing = true) },
+	{ { "-t", "pid:1", "--incoming=off", "--ignore-localhost", "prog" },
+		RUNS(.target = "pid:1", .ignore_localhost = true) },
+	{ { "-t", "pid:1", "--incoming=off", "--outgoing-remote", "a,b", "--dns-remote=c", "prog" },
+		RUNS(.target = "pid:1", .outgoing_remote = "a,b", .dns_remote = "c") },
+	{ { "-t", "pid:1", "--incoming=off", "--outgoing-local=a", "--dns-local", "c", "prog" },
+		RUNS(.target = "pid:1", .outgoing_local = "a", .dns_local = "c") },
+	{ { "-t", "pid:1", "--incoming=off", "--outgoing-local=a", "--dns-remote=c", "prog" },
+		RUNS(.target = "pid:1", .outgoing_local = "a", .dns_remote = "c") },
+	{ { "-t", "pid:1", "--incoming=off", "--unix-remote=^/run/", "prog" },
+		RUNS(.target = "pid:1", .unix_remote = "^/run/") },
+	{ { "-t", "pid:1", "--incoming=off", "--on-link-loss", "reconnect", "prog" },
+		RUNS(.target = "pid:1", .on_link_loss = LINK_LOSS_RECONNECT) },
+	{ { "-t", "pid:1", "--on-link-loss=wait", "prog" }, FAILS("one of end, fail, reconnect") },
+	{ { "-t", "pid:1", "--no-dns=yes", "prog" }, FAILS("--no-dns takes no value") },
+	{ { "-t", "pid:1", "--outgoing-remote=", "prog" }, FAILS("needs a value") },
+	{ { "-t", "pid:1", "--outgoing-remote=a", "--outgoing-local=b", "prog" },
+		FAILS("--outgoing-remote and --outgoing-local exclude each other") },
+	{ { "-t", "pid:1", "--dns-remote=a", "--dns-local=b", "prog" },
+		FAILS("--dns-remote and --dns-local exclude each other") },
 	{ { "prog" }, FAILS("name a target") },
 	{ { "-t", "pid:1" }, FAILS("name a program") },
 	{ { "-t" }, FAILS("--target needs a value") },
@@ -67,6 +91,15 @@ static void options_as_documented(void **state)
 		assert_int_equal(c.incoming, t->want.incoming);
 		assert_int_equal(c.engine, t->want.engine);
 		assert_int_equal(c.verbose, t->want.verbose);
+		assert_int_equal(c.outgoing, t->want.outgoing);
+		assert_int_equal(c.dns, t->want.dns);
+		assert_int_equal(c.ignore_localhost, t->want.ignore_localhost);
+		assert_int_equal(c.on_link_loss, t->want.on_link_loss);
+		same(c.outgoing_remote, t->want.outgoing_remote);
+		same(c.outgoing_local, t->want.outgoing_local);
+		same(c.dns_remote, t->want.dns_remote);
+		same(c.dns_local, t->want.dns_local);
+		same(c.unix_remote, t->want.unix_remote);
 		assert_non_null(strstr(c.argv[0], "prog"));
 	}
 }
@@ -101,12 +134,35 @@ static void the_environment_is_weaker_than_arguments(void **state)
 	unsetenv("MIRRORD_TRACE_INCOMING");
 }
 
+/* The variable of a --no-X speaks of X. */
+static void the_environment_switches_off(void **state)
+{
+	char *argv[] = { "mirrord-trace", "-t", "pid:2", "prog", NULL };
+	struct config c;
+	struct err e;
+
+	(void)state;
+	setenv("MIRRORD_TRACE_DNS", "no", 1);
+	setenv("MIRRORD_TRACE_OUTGOING", "yes", 1);
+	assert_int_equal(config_parse(&c, 4, argv, &e), CONFIG_RUN);
+	assert_false(c.dns);
+	assert_true(c.outgoing);
+	setenv("MIRRORD_TRACE_OUTGOING", "no", 1);
+	setenv("MIRRORD_TRACE_DNS", "yes", 1);
+	assert_int_equal(config_parse(&c, 4, argv, &e), CONFIG_RUN);
+	assert_false(c.outgoing);
+	assert_false(c.dns);
+	unsetenv("MIRRORD_TRACE_DNS");
+	unsetenv("MIRRORD_TRACE_OUTGOING");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_as_documented),
 		cmocka_unit_test(the_program_keeps_its_arguments),
 		cmocka_unit_test(the_environment_is_weaker_than_arguments),
+		cmocka_unit_test(the_environment_switches_off),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -26,6 +26,14 @@ void tracer_link_lost(__attribute__((unused)) struct tracer *tr)
 {
 }
 
+void tracer_link_gone(__attribute__((unused)) struct tracer *tr)
+{
+}
+
+void tracer_link_back(__attribute__((unused)) struct tracer *tr)
+{
+}
+
 /* Open a link whose agent says hello with these addresses. 0, or -errno of link_open(). */
 static int open_with(const void *addresses, size_t n)
 {
@@ -46,10 +54,12 @@ static int open_with(const void *addresses, size_t n)
 	assert_int_equal(send(agent, buf_head(&b), buf_len(&b), 0), buf_len(&b));
 	buf_done(&b);
 	tracer.link = (struct link){ .agent_pidfd = -1, .open = true };
+	timer_init(&tracer.link.patience, out_of_patience);
+	timer_init(&tracer.link.retry, retry);
 	assert_int_equal(
 		mux_init(&tracer.link.mux, &tracer.loop, pair[0], PROTO_CLIENT, &link_ops), 0);
 	e.text[0] = '\0';
-	return await_hello(&tracer.link, &tracer, &e);
+	return await_hello(&tracer.link, &e);
 }
 
 static void close_it(void)

@@ -1,0 +1,12 @@
+/* UDP sockets in the target's network namespace, one for each channel that `udp_open` opens. */
+#ifndef AGENT_UDP_H
+#define AGENT_UDP_H
+
+#include "mux.h"
+
+/* udp_open() - do as a `udp_open` says: open its channel and make the socket, and tell the client
+ * how that ended in `udp_opened`. The socket lives as long as the channel. 0; -EPROTO when no
+ * honest client asks that, and then nothing was done. */
+int udp_open(struct loop *loop, struct mux *mux, const struct msg *m);
+
+#endif
