@@ -28,10 +28,11 @@ client nginx -p $T/beyond/ -c nginx.conf &
 
 # On the target's loopback, as a sidecar is: redis and PostgreSQL.
 in_target redis-server --bind 127.0.0.1 --save '' --daemonize no --dir $T >redis.out 2>&1 &
-postgres() { setpriv --reuid postgres --regid postgres --clear-groups "/usr/lib/postgresql/15/bin/$@"; }
+postgres=/usr/lib/postgresql/15/bin
+as_postgres=(setpriv --reuid postgres --regid postgres --clear-groups)
 mkdir -m 700 pg && chown postgres:postgres pg
-postgres initdb -D $T/pg -A trust -N >initdb.out 2>&1 || fail "initdb" <initdb.out
-in_target setpriv --reuid postgres --regid postgres --clear-groups /usr/lib/postgresql/15/bin/postgres \
+"${as_postgres[@]}" $postgres/initdb -D $T/pg -A trust -N >initdb.out 2>&1 || fail "initdb" <initdb.out
+in_target "${as_postgres[@]}" $postgres/postgres \
 	-D $T/pg -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off >pg.out 2>&1 &
 await in_target redis-cli ping
 await in_target psql -h 127.0.0.1 -U postgres -c 'select 1' || fail "PostgreSQL serves in the target" <pg.out
@@ -83,6 +84,7 @@ same_program "psql: a port where nobody listens" psql -h 127.0.0.1 -p 5433 -U po
 same_program "redis-cli" redis-cli set who guest
 is "redis-cli: the target's redis has it" "$(in_target redis-cli get who)" guest
 same_program "redis-cli: a port where nobody listens" redis-cli -p 6380 ping
+# shellcheck disable=SC2016
 same_program "redis-cli, pipelined" bash -c \
 	'for i in {1..20000}; do echo "set key$i $i"; done | redis-cli --pipe | tail -n 1; redis-cli dbsize'
 # shellcheck disable=SC2016
