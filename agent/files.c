@@ -35,15 +35,9 @@ static const char *find_allowed(struct span path)
 
 static int open_file(const struct target *t, const char *path)
 {
-	int fd = -1;
+	int fd = t->etc < 0 ? -1 : openat(t->etc, path + strlen(ETC), OPEN_FLAGS);
 
-	if (t->root >= 0)
-		return target_openat(t, path, OPEN_FLAGS);
-	if (t->etc >= 0)
-		fd = openat(t->etc, path + strlen(ETC), OPEN_FLAGS);
-	if (fd < 0)
-		fd = open(path, OPEN_FLAGS);
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? target_openat(t, path, OPEN_FLAGS) : fd;
 }
 
 /* Up to n bytes; how many, or -errno. */

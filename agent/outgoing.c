@@ -2,21 +2,38 @@
  * it while it is still being made. The kernel says at once that it cannot be, or later, and both
  * ways end in relay_refuse(): the channel is over on both sides, and the errno is the kernel's own.
  *
+ * A unix socket connects at once, or its listener's queue is full; the room in that queue cannot be
+ * waited for by anything but a blocking connect(2), so it is tried again by a timer.
+ *
  * A TCP connection has its local address before it is established; the client is told it at once,
  * because getsockname(2) of the guest's socket wants it then (`connecting`). */
 #include "outgoing.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "log.h"
 #include "relay.h"
 
+/* How often a unix socket is tried while its listener's queue is full, and for how long. */
+#define UNIX_RETRY_MS 20
+#define UNIX_RETRIES  250
+
 struct outbound {
 	struct relay relay;
 	struct drain *drain;
+	const struct target *target;
 	struct deferred release;
+
+	/* Of a unix socket. */
+	struct timer retry;
+	unsigned retries;
+	char path[PROTO_PATH_MAX + 1];
+	size_t path_len;
 };
 
 static struct outbound *outbound_of(struct relay *r)
@@ -37,7 +54,14 @@ static void outbound_over(struct relay *r, int error)
 	struct outbound *o = outbound_of(r);
 
 	log_dbg("channel %u: over%s%s", r->ch.id, error ? ", " : "", error ? strerror(error) : "");
+	timer_cancel(&o->retry);
 	loop_defer(r->loop, &o->release);
+}
+
+/* A descriptor of ours that is missing is not what the guest has run out of. */
+static int guest_error(int error)
+{
+	return error == EMFILE || error == ENFILE ? ENOBUFS : error;
 }
 
 /* --- what the client is told --- */
@@ -128,16 +152,12 @@ static int connect_tcp(const struct msg_connect *c)
 	return take_fd(&fd);
 }
 
-/* A descriptor of ours that is missing is not what the guest has run out of. */
-static int guest_error(int error)
-{
-	return error == EMFILE || error == ENFILE ? ENOBUFS : error;
-}
-
 static void start_tcp(struct outbound *o, const struct msg_connect *c)
 {
 	int fd = connect_tcp(c), r = fd;
+	char to[ADDR_STRLEN];
 
+	log_dbg("channel %u: to %s", o->relay.ch.id, addr_format(&c->peer, to));
 	if (fd >= 0)
 		r = relay_connect(&o->relay, fd);
 	if (r < 0)
@@ -146,11 +166,79 @@ static void start_tcp(struct outbound *o, const struct msg_connect *c)
 		tell_connecting(&o->relay);
 }
 
+/* --- unix sockets --- */
+
+/* A path of the target is reached by a descriptor of what is there; /proc/self/fd is ours. */
+static int connect_path(int fd, const struct outbound *o)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	cleanup_fd int file = target_openat(o->target, o->path, O_PATH | O_CLOEXEC);
+
+	if (file < 0)
+		return file;
+	snprintf(to.sun_path, sizeof(to.sun_path), "/proc/self/fd/%d", file);
+	return connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+}
+
+/* An abstract name belongs to the network namespace, which is the target's (unix(7)). */
+static int connect_name(int fd, const struct outbound *o)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	size_t len = offsetof(struct sockaddr_un, sun_path) + o->path_len;
+
+	memcpy(to.sun_path, o->path, o->path_len);
+	return connect(fd, (const struct sockaddr *)&to, (socklen_t)len) < 0 ? -errno : 0;
+}
+
+/* A unix socket that is connected; the fd or -errno. */
+static int connect_unix(const struct outbound *o)
+{
+	int type = o->relay.seqpacket ? SOCK_SEQPACKET : SOCK_STREAM;
+	cleanup_fd int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r = fd < 0 ? -errno : o->path[0] ? connect_path(fd, o) : connect_name(fd, o);
+
+	return r < 0 ? r : take_fd(&fd);
+}
+
+static void try_unix(struct timer *t)
+{
+	struct outbound *o = container_of(t, struct outbound, retry);
+	int fd = connect_unix(o), r = fd;
+
+	if (fd == -EAGAIN && o->retries++ < UNIX_RETRIES) {
+		loop_timer(o->relay.loop, &o->retry, UNIX_RETRY_MS);
+		return;
+	}
+	if (fd >= 0)
+		r = relay_connect(&o->relay, fd);
+	if (r < 0)
+		relay_refuse(&o->relay, r == -EAGAIN ? ECONNREFUSED : guest_error(-r));
+}
+
+static void start_unix(struct outbound *o, const struct msg_connect *c)
+{
+	o->path_len = c->path.len;
+	memcpy(o->path, c->path.data, c->path.len);
+	try_unix(&o->retry);
+}
+
 /* --- connections of all kinds --- */
 
-static void (*const start[CONNECT_KIND_MAX])(struct outbound *o, const struct msg_connect *c) = {
+static void (*const starts[CONNECT_KIND_MAX])(struct outbound *o, const struct msg_connect *c) = {
 	[CONNECT_TCP] = start_tcp,
+	[CONNECT_UNIX_STREAM] = start_unix,
+	[CONNECT_UNIX_SEQPACKET] = start_unix,
 };
+
+static bool is_sane(const struct msg *m)
+{
+	const struct msg_connect *c = &m->connect;
+	const char *path = c->path.data;
+
+	if (!(m->id & PROTO_CLIENT_CHANNEL) || c->kind >= CONNECT_KIND_MAX || !starts[c->kind])
+		return false;
+	return c->kind == CONNECT_TCP || (c->path.len && (*path == '/' || *path == '\0'));
+}
 
 /* A relay without a socket yet. */
 static int outbound_new(
@@ -161,6 +249,7 @@ static int outbound_new(
 
 	if (o) {
 		o->relay.connected = outbound_connected;
+		o->relay.seqpacket = m->connect.kind == CONNECT_UNIX_SEQPACKET;
 		r = relay_start(&o->relay, drain->loop, mux, m->id, -1, true, outbound_over);
 	}
 	if (r < 0) {
@@ -168,6 +257,7 @@ static int outbound_new(
 		return r;
 	}
 	deferred_init(&o->release, outbound_release);
+	timer_init(&o->retry, try_unix);
 	o->drain = drain;
 	drain_enter(drain);
 	*out = o;
@@ -177,13 +267,10 @@ static int outbound_new(
 int outgoing_connect(
 	struct drain *drain, struct mux *mux, const struct target *target, const struct msg *m)
 {
-	char to[ADDR_STRLEN];
 	struct outbound *o;
 	int r;
 
-	(void)target;
-	if (!(m->id & PROTO_CLIENT_CHANNEL) || m->connect.kind >= CONNECT_KIND_MAX ||
-		!start[m->connect.kind])
+	if (!is_sane(m))
 		return -EPROTO;
 	r = outbound_new(&o, drain, mux, m);
 	if (r == -EEXIST)
@@ -192,7 +279,7 @@ int outgoing_connect(
 		tell_connected(mux, m->id, guest_error(-r), -1);
 		return 0;
 	}
-	log_dbg("channel %u: to %s", m->id, addr_format(&m->connect.peer, to));
-	start[m->connect.kind](o, &m->connect);
+	o->target = target;
+	starts[m->connect.kind](o, &m->connect);
 	return 0;
 }

@@ -404,7 +404,8 @@ int target_openat(const struct target *t, const char *path, int flags)
 		.flags = (uint64_t)flags,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
-	long fd = syscall(SYS_openat2, t->root, path, &how, sizeof(how));
+	long fd = t->root < 0 ? open(path, flags)
+			      : syscall(SYS_openat2, t->root, path, &how, sizeof(how));
 
 	return fd < 0 ? -errno : (int)fd;
 }

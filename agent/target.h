@@ -27,7 +27,8 @@ void target_close(struct target *t);
 int target_enter(struct target *t, struct err *e);
 
 /* target_openat() - open an absolute path beneath the target's root, whatever symbolic links there
- * are (openat2(2), Linux 5.6). The fd, which is the caller's, or -errno. */
+ * are (openat2(2), Linux 5.6); this machine's file when the target has no root. The fd, which is
+ * the caller's, or -errno. */
 int target_openat(const struct target *t, const char *path, int flags);
 
 #endif

@@ -31,6 +31,7 @@ static void finish(struct relay *r, int error, bool reset)
 	close_fd(&fd);
 	channel_close(&r->ch);
 	buf_done(&r->pending);
+	packets_done(&r->packets);
 	r->over(r, error);
 }
 
@@ -55,13 +56,27 @@ static bool is_over(const struct relay *r)
 	return channel_is_over(&r->ch) && r->write_over;
 }
 
+/* There is something to be written to the socket. */
+static bool has_pending(const struct relay *r)
+{
+	return r->seqpacket ? packets_ready(&r->packets, &r->pending) : buf_len(&r->pending);
+}
+
+/* What the socket has sent can be passed on. */
+static bool may_read(struct relay *r)
+{
+	if (r->seqpacket)
+		return packets_may_read(&r->packets, &r->ch);
+	return r->drop_replies || channel_room(&r->ch);
+}
+
 static void want_events(struct relay *r)
 {
 	uint32_t events = 0;
 
-	if (r->connecting || buf_len(&r->pending))
+	if (r->connecting || has_pending(r))
 		events |= EPOLLOUT;
-	if (!r->connecting && !r->read_over && (r->drop_replies || channel_room(&r->ch)))
+	if (!r->connecting && !r->read_over && may_read(r))
 		events |= EPOLLIN;
 	/* A hang-up is reported also when nothing is asked for: once is enough. */
 	loop_set(r->loop, &r->watch, events ? events : EPOLLET);
@@ -94,8 +109,31 @@ static ssize_t write_some(struct relay *r, const uint8_t *p, size_t n)
 	return (ssize_t)done;
 }
 
+/* Write what the socket takes of what is pending; how much credit that gives back, or -errno. */
+static ssize_t write_pending(struct relay *r)
+{
+	ssize_t n;
+
+	if (r->seqpacket)
+		return packets_write(&r->packets, &r->pending, r->watch.fd);
+	n = buf_len(&r->pending) ? write_some(r, buf_head(&r->pending), buf_len(&r->pending)) : 0;
+	if (n > 0)
+		buf_consume(&r->pending, (size_t)n);
+	return n;
+}
+
+static ssize_t read_packet(struct relay *r)
+{
+	int n = packets_may_read(&r->packets, &r->ch)
+			? packets_read(&r->packets, r->watch.fd, &r->ch)
+			: -EAGAIN;
+
+	errno = n < 0 ? -n : 0;
+	return n < 0 ? -1 : n;
+}
+
 /* One read of the socket, into a frame or to nowhere; what read(2) returned. */
-static ssize_t read_some(struct relay *r)
+static ssize_t read_stream(struct relay *r)
 {
 	static uint8_t nowhere[PROTO_DATA_MAX];
 	size_t room = r->drop_replies ? sizeof(nowhere) : channel_room(&r->ch);
@@ -112,6 +150,11 @@ static ssize_t read_some(struct relay *r)
 	return n;
 }
 
+static ssize_t read_some(struct relay *r)
+{
+	return r->seqpacket ? read_packet(r) : read_stream(r);
+}
+
 /* The socket was reset. What arrived before the reset can still be read: it is passed on as the
  * channel has room for it, and the reset after it. */
 static void socket_failed(struct relay *r, int error)
@@ -119,7 +162,7 @@ static void socket_failed(struct relay *r, int error)
 	ssize_t n = 1;
 
 	buf_consume(&r->pending, buf_len(&r->pending));
-	while (n > 0 && !r->read_over && (r->drop_replies || channel_room(&r->ch)))
+	while (n > 0 && !r->read_over && may_read(r))
 		n = read_some(r);
 	if (n > 0 && !r->read_over)
 		want_events(r);
@@ -127,11 +170,20 @@ static void socket_failed(struct relay *r, int error)
 		relay_abort(r, n < 0 && errno != EAGAIN ? errno : error);
 }
 
+static void refuse(struct channel *c)
+{
+	mux_fail(c->mux, EPROTO, "the peer sent a message that its channel does not take");
+}
+
 static void relay_data(struct channel *c, const uint8_t *p, size_t n)
 {
 	struct relay *r = relay_of(c);
 	ssize_t done = 0;
 
+	if (r->seqpacket) {
+		refuse(c);
+		return;
+	}
 	if (!r->connecting && !buf_len(&r->pending))
 		done = write_some(r, p, n);
 	if (done < 0) {
@@ -147,17 +199,14 @@ static void relay_data(struct channel *c, const uint8_t *p, size_t n)
 }
 
 /* False when the socket failed. */
-static bool write_pending(struct relay *r)
+static bool write_socket(struct relay *r)
 {
-	ssize_t n = 0;
+	ssize_t n = write_pending(r);
 
-	if (buf_len(&r->pending))
-		n = write_some(r, buf_head(&r->pending), buf_len(&r->pending));
 	if (n < 0) {
 		socket_failed(r, (int)-n);
 		return false;
 	}
-	buf_consume(&r->pending, (size_t)n);
 	channel_consumed(&r->ch, (size_t)n);
 	shut_if_drained(r);
 	return true;
@@ -167,6 +216,10 @@ static void relay_eof(struct channel *c)
 {
 	struct relay *r = relay_of(c);
 
+	if (r->packets.open) {
+		relay_abort(r, EPROTO); /* in the middle of a packet */
+		return;
+	}
 	shut_if_drained(r);
 	if (is_over(r))
 		finish(r, 0, false);
@@ -192,24 +245,39 @@ static void relay_reset(struct channel *c, int error)
 		return;
 	}
 	/* The socket may have been connected just now. */
-	if (buf_len(&r->pending) && r->watch.fd >= 0)
-		write_some(r, buf_head(&r->pending), buf_len(&r->pending));
+	if (r->watch.fd >= 0)
+		write_pending(r);
 	finish(r, error ? error : ECONNRESET, true);
 }
 
 static void relay_writable(struct channel *c)
 {
-	want_events(relay_of(c));
+	struct relay *r = relay_of(c);
+
+	packets_send_rest(&r->packets, c);
+	want_events(r);
+}
+
+static void relay_packet(struct relay *r, const struct msg_packet *m)
+{
+	int error = packets_put(&r->packets, &r->pending, m);
+
+	if (error < 0)
+		relay_abort(r, -error);
+	else if (r->connecting || write_socket(r))
+		want_events(r);
 }
 
 static void relay_message(struct channel *c, const struct msg *m)
 {
 	struct relay *r = relay_of(c);
 
-	if (r->message)
+	if (m->type == MSG_packet && r->seqpacket)
+		relay_packet(r, &m->packet);
+	else if (r->message)
 		r->message(r, m);
 	else
-		mux_fail(c->mux, EPROTO, "the peer sent a message that its channel does not take");
+		refuse(c);
 }
 
 static const struct channel_ops relay_channel = {
@@ -259,6 +327,16 @@ static bool connected(struct relay *r)
 	return !reset;
 }
 
+/* The peer of a unix socket that is closed hangs up, too; what it had sent before is whole. */
+static bool hangup_is_reset(const struct relay *r)
+{
+	int domain = AF_UNSPEC;
+	socklen_t len = sizeof(domain);
+
+	getsockopt(r->watch.fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+	return !r->write_over && domain != AF_UNIX;
+}
+
 static void relay_event(struct watch *w, uint32_t events)
 {
 	struct relay *r = container_of(w, struct relay, watch);
@@ -266,13 +344,13 @@ static void relay_event(struct watch *w, uint32_t events)
 	if (r->connecting && !connected(r))
 		return;
 	/* A reset shows as an error, and as the end of both directions when the error was taken. */
-	if (events & EPOLLERR || (events & EPOLLHUP && r->read_over && !r->write_over)) {
+	if (events & EPOLLERR || (events & EPOLLHUP && r->read_over && hangup_is_reset(r))) {
 		socket_failed(r, ECONNRESET);
 		return;
 	}
 	if (events & (EPOLLIN | EPOLLHUP) && !r->read_over && !read_socket(r))
 		return;
-	if (!write_pending(r))
+	if (!write_socket(r))
 		return;
 	if (is_over(r))
 		finish(r, 0, false);
@@ -283,8 +361,10 @@ static void relay_event(struct watch *w, uint32_t events)
 int relay_connect(struct relay *r, int fd)
 {
 	uint32_t events = r->connecting ? EPOLLOUT : EPOLLIN;
-	int error = loop_add(r->loop, &r->watch, fd, events, relay_event);
+	int error = r->seqpacket ? packets_prepare(fd) : 0;
 
+	if (error == 0)
+		error = loop_add(r->loop, &r->watch, fd, events, relay_event);
 	if (error < 0)
 		close_fd(&fd);
 	return error;
@@ -301,6 +381,7 @@ int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id
 	r->read_over = r->write_over = false;
 	r->over = over;
 	buf_init(&r->pending, PROTO_WINDOW);
+	packets_init(&r->packets);
 	error = channel_open(&r->ch, mux, id, &relay_channel);
 	if (error < 0) {
 		close_fd(&fd);

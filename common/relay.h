@@ -1,18 +1,20 @@
-/* A relay carries bytes both ways between one TCP socket and one channel, with half-close in each
- * direction, resets, and credit for delivered bytes only. Both programs have one per connection. */
+/* A relay carries bytes both ways between one stream socket and one channel, with half-close in
+ * each direction, resets, and credit for delivered bytes only; or packets, between a SOCK_SEQPACKET
+ * socket and a channel. Both programs have one per connection. */
 #ifndef COMMON_RELAY_H
 #define COMMON_RELAY_H
 
-#include "mux.h"
+#include "packets.h"
 
 struct relay {
 	struct channel ch;
 	struct loop *loop;
 	struct watch watch;
 	struct buf pending; /* came by the channel, not yet written to the socket */
-	bool connecting;    /* connect(2) of the socket is under way, or there is no socket yet */
+	struct packets packets;
+	bool seqpacket;    /* set before relay_start(): the socket is SOCK_SEQPACKET */
+	bool connecting;   /* connect(2) of the socket is under way, or there is no socket yet */
 	bool drop_replies; /* what the socket sends is read and forgotten (a mirrored connection) */
-	bool packets;      /* the socket keeps boundaries (SOCK_SEQPACKET) */
 	bool read_over;    /* the socket has sent its last byte */
 	bool write_over;   /* we have shut our side of the socket */
 	void (*over)(struct relay *r, int error);

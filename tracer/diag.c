@@ -34,7 +34,6 @@ static int diag_send(struct diag *d, struct diag_request *ask, uint16_t flags)
 	ask->h = (struct nlmsghdr){ .nlmsg_len = sizeof(*ask),
 		.nlmsg_type = SOCK_DIAG_BY_FAMILY,
 		.nlmsg_flags = NLM_F_REQUEST | flags };
-	ask->req.sdiag_protocol = IPPROTO_TCP;
 	if (d->fd < 0)
 		d->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	if (d->fd < 0 || probe_disabled(FEATURE_SOCK_DIAG))
@@ -42,12 +41,13 @@ static int diag_send(struct diag *d, struct diag_request *ask, uint16_t flags)
 	return send(d->fd, ask, sizeof(*ask), 0) < 0 ? -errno : 0;
 }
 
-/* All internet TCP sockets of a family in one of the states; fn is called with each. */
-static int diag_dump(struct diag *d, sa_family_t family, unsigned states,
+/* All internet sockets of a family and a protocol in one of the states; fn is called with each. */
+static int diag_dump(struct diag *d, sa_family_t family, int protocol, unsigned states,
 	void (*fn)(const struct inet_diag_msg *m, void *data), void *data)
 {
 	struct diag_request ask = { .req = {
 					    .sdiag_family = (uint8_t)family,
+					    .sdiag_protocol = (uint8_t)protocol,
 					    .idiag_states = states,
 				    } };
 	uint8_t reply[16384] __attribute__((aligned(8)));
@@ -80,6 +80,7 @@ int diag_queue_room(struct diag *d, const struct addr *at)
 	} reply;
 	struct diag_request ask = { .req = {
 					    .sdiag_family = (uint8_t)at->sa.sa_family,
+					    .sdiag_protocol = IPPROTO_TCP,
 					    .idiag_states = 1u << TCP_LISTEN,
 					    .id.idiag_sport = htons(addr_port(at)),
 					    .id.idiag_cookie = { INET_DIAG_NOCOOKIE,
@@ -160,13 +161,14 @@ int diag_see(struct diag *d, unsigned which, struct seen *seen)
 {
 	unsigned states = (which & DIAG_LISTENING ? 1u << TCP_LISTEN : 0) |
 			  (which & DIAG_BOUND ? 1u << TCP_BOUND_INACTIVE : 0) |
-			  (which & DIAG_CONNECTING ? 1u << TCP_SYN_SENT : 0);
-	int r;
+			  (which & DIAG_CONNECTING ? 1u << TCP_SYN_SENT : 0) |
+			  (which & DIAG_UDP ? ~0u : 0);
+	int protocol = which & DIAG_UDP ? IPPROTO_UDP : IPPROTO_TCP, r;
 
 	*seen = (struct seen){ 0 };
-	r = diag_dump(d, AF_INET, states, note_socket, seen);
+	r = diag_dump(d, AF_INET, protocol, states, note_socket, seen);
 	if (r == 0)
-		r = diag_dump(d, AF_INET6, states, note_socket, seen);
+		r = diag_dump(d, AF_INET6, protocol, states, note_socket, seen);
 	if (r == 0 && seen->full)
 		r = -ENOMEM;
 	if (r < 0)

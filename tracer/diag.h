@@ -1,4 +1,5 @@
-/* What the kernel says of TCP sockets, whoever has them: sock_diag(7) of our own network namespace.
+/* What the kernel says of TCP and UDP sockets, whoever has them: sock_diag(7) of our own network
+ * namespace.
  */
 #ifndef TRACER_DIAG_H
 #define TRACER_DIAG_H
@@ -19,6 +20,7 @@ enum diag_which {
 	DIAG_LISTENING = 1 << 0,
 	DIAG_BOUND = 1 << 1,
 	DIAG_CONNECTING = 1 << 2,
+	DIAG_UDP = 1 << 3, /* not with the others: UDP sockets that have a port */
 };
 
 struct seen_socket {

@@ -90,10 +90,10 @@ static void tracer_done(struct tracer *tr)
 	timer_cancel(&tr->drain_timer);
 	timer_cancel(&tr->follow.rest);
 	task_table_done(tr);
+	datagram_done(&tr->datagrams);
 	loop_done(&tr->loop);
 	incoming_done(&tr->incoming);
 	outgoing_done(&tr->outgoing);
-	datagram_done(&tr->datagrams);
 	names_free(tr->names);
 	policy_free(tr->policy);
 	sock_table_done(&tr->socks);
@@ -105,7 +105,8 @@ static void drain(struct tracer *tr)
 	uint64_t end = now_ns() + DRAIN_MS * UINT64_C(1000000);
 
 	while (now_ns() < end &&
-		(incoming_is_sending(&tr->incoming) || outgoing_is_sending(&tr->outgoing))) {
+		(incoming_is_sending(&tr->incoming) || outgoing_is_sending(&tr->outgoing) ||
+			datagram_drain(&tr->datagrams))) {
 		loop_timer(&tr->loop, &tr->drain_timer, DRAIN_MS);
 		if (loop_turn(&tr->loop) < 0)
 			return;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "util.h"
 
@@ -25,6 +24,20 @@ int mem_write(pid_t tid, uint64_t to, const void *from, size_t n)
 	struct iovec local = { (void *)(uintptr_t)from, n }, remote = { (void *)(uintptr_t)to, n };
 
 	return moved(process_vm_writev(tid, &local, 1, &remote, 1, 0), n);
+}
+
+int mem_gather(pid_t tid, const struct iovec *from, size_t count, void *to, size_t n)
+{
+	struct iovec local = { to, n };
+
+	return n ? moved(process_vm_readv(tid, &local, 1, from, count, 0), n) : 0;
+}
+
+int mem_scatter(pid_t tid, const struct iovec *to, size_t count, const void *from, size_t n)
+{
+	struct iovec local = { (void *)(uintptr_t)from, n };
+
+	return n ? moved(process_vm_writev(tid, &local, 1, to, count, 0), n) : 0;
 }
 
 int mem_read_string(pid_t tid, uint64_t from, char *to, size_t size)

@@ -5,12 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "addr.h"
 
 /* mem_read(), mem_write() - all n bytes: 0; -EFAULT as a system call would give it; -ESRCH. */
 int mem_read(pid_t tid, uint64_t from, void *to, size_t n);
 int mem_write(pid_t tid, uint64_t to, const void *from, size_t n);
+
+/* mem_gather(), mem_scatter() - the same for the n bytes that lie behind count pieces, of which
+ * there are at least as many. */
+int mem_gather(pid_t tid, const struct iovec *from, size_t count, void *to, size_t n);
+int mem_scatter(pid_t tid, const struct iovec *to, size_t count, const void *from, size_t n);
 
 /* mem_read_string() - a string of the guest's, cut to size - 1 bytes and terminated: how long it is
  * here; -EFAULT; -ESRCH; -ENAMETOOLONG when it was cut. */

@@ -494,7 +494,7 @@ static int ask(struct stream *s)
 	r = relay_start(&s->relay, &tr->loop, &tr->link.mux, m.id, -1, true, stream_over);
 	if (r < 0)
 		return -EADDRNOTAVAIL; /* what connect(2) says when there are no ports left */
-	s->relay.packets = s->kind == CONNECT_UNIX_SEQPACKET;
+	s->relay.seqpacket = s->kind == CONNECT_UNIX_SEQPACKET;
 	s->has_channel = true;
 	mux_send(&tr->link.mux, &m);
 	return 0;

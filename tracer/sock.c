@@ -339,8 +339,7 @@ static struct addr loopback_of(const struct addr *asked)
 				       : addr_v6(&in6addr_loopback, addr_port(asked));
 }
 
-/* At the address, or at loopback when it is the target's and not ours. */
-static int bind_near(const struct sock_table *t, int fd, const struct addr *a, uint16_t port)
+int sock_bind_near(const struct sock_table *t, int fd, const struct addr *a, uint16_t port)
 {
 	struct addr at = *a, near;
 	int r;
@@ -353,7 +352,7 @@ static int bind_near(const struct sock_table *t, int fd, const struct addr *a, u
 	return bind_at(fd, &near);
 }
 
-static bool overlap(const struct addr *a, const struct addr *b)
+bool sock_overlap(const struct addr *a, const struct addr *b)
 {
 	return addr_is_wildcard(a) || addr_is_wildcard(b) || addr_same_ip(a, b);
 }
@@ -366,7 +365,7 @@ static struct sock *asker(const struct sock_table *t, const struct addr *asked, 
 		struct sock *s = container_of(n, struct sock, node);
 
 		if (!s->any_port && addr_port(&s->asked) == addr_port(asked) &&
-			overlap(&s->asked, asked) == overlapping)
+			sock_overlap(&s->asked, asked) == overlapping)
 			return s;
 	}
 	return NULL;
@@ -393,17 +392,17 @@ static struct sock *holder(const struct sock_table *t, const struct addr *asked,
 	return s && (s->state != SOCK_BOUND || t->tells_of_bound) ? s : NULL;
 }
 
-static void say_moved(const struct addr *asked, const struct addr *real, int why)
+void sock_say_moved(const struct addr *asked, const struct addr *real, int why, const char *list)
 {
 	bool root = why == -EACCES;
 	char a[ADDR_STRLEN], r[ADDR_STRLEN];
 
 	log_err("port %u of this machine is %s: the program's %s is %s here, and still the "
 		"target's "
-		"port %u%s",
+		"port %u%s%s%s",
 		addr_port(asked), root ? "for root only" : "in use by another program",
-		addr_format(asked, a), addr_format(real, r), addr_port(asked),
-		root ? "" : " (ss -ltnp shows who has it)");
+		addr_format(asked, a), addr_format(real, r), addr_port(asked), root ? "" : " (ss ",
+		root ? "" : list, root ? "" : " shows who has it)");
 }
 
 /* The target's addresses are one here, so two sockets of the guest may want one port of ours. */
@@ -424,21 +423,21 @@ int sock_bind(struct sock_table *t, int fd, const struct addr *asked)
 		own = holder(t, asked, true);
 	}
 	if (own && addr_port(&own->real) != addr_port(asked)) {
-		r = bind_near(t, fd, asked, addr_port(&own->real));
+		r = sock_bind_near(t, fd, asked, addr_port(&own->real));
 		return r < 0 || remember(t, fd, asked) ? r : -ENOMEM;
 	}
-	first = r = bind_near(t, fd, asked, addr_port(asked));
+	first = r = sock_bind_near(t, fd, asked, addr_port(asked));
 	if ((r == -EADDRINUSE && !own &&
 		    !incoming_has_port(&t->tracer->incoming, addr_port(asked))) ||
 		r == -EACCES)
-		r = bind_near(t, fd, asked, 0);
+		r = sock_bind_near(t, fd, asked, 0);
 	if (r < 0)
 		return first;
 	s = remember(t, fd, asked);
 	if (!s)
 		return -ENOMEM;
 	if (first == -EACCES || (first < 0 && !is_own_neighbour(t, asked)))
-		say_moved(asked, &s->real, first);
+		sock_say_moved(asked, &s->real, first, "-ltnp");
 	return 0;
 }
 

@@ -97,6 +97,17 @@ struct sock *sock_find(const struct sock_table *t, int fd);
  * bind(2). */
 int sock_bind(struct sock_table *t, int fd, const struct addr *asked);
 
+/* sock_bind_near() - bind(2) with that port, at the address or, when it is the target's and not
+ * ours, at loopback. 0 or -errno. */
+int sock_bind_near(const struct sock_table *t, int fd, const struct addr *a, uint16_t port);
+
+/* sock_overlap() - two sockets bound there (and to one port) would be in each other's way. */
+bool sock_overlap(const struct addr *a, const struct addr *b);
+
+/* sock_say_moved() - one line: the guest's socket is elsewhere here. why: -errno of bind(2).
+ * list: the option with which ss(8) lists such sockets. */
+void sock_say_moved(const struct addr *asked, const struct addr *real, int why, const char *list);
+
 /* sock_adopt() - a socket listens that was not bound as the target's: it is one of this machine's,
  * and the guest's own. */
 void sock_adopt(struct sock_table *t, int fd);

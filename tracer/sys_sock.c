@@ -33,11 +33,14 @@ void sys_bind(struct call *c)
 {
 	struct addr asked;
 	cleanup_fd int fd = -1;
+	int protocol;
 
-	if (mem_read_sockaddr(c->task->tid, c->arg[1], c->arg[2], &asked) == 0 &&
-		!is_local_bind(&asked))
+	if (mem_read_sockaddr(c->task->tid, c->arg[1], c->arg[2], &asked) == 0)
 		fd = call_dup(c, c->arg[0]);
-	if (fd < 0 || sock_protocol(fd) != IPPROTO_TCP)
+	protocol = fd < 0 ? 0 : sock_protocol(fd);
+	if (protocol == IPPROTO_UDP)
+		datagram_bind(c, fd, &asked);
+	else if (protocol != IPPROTO_TCP || is_local_bind(&asked))
 		call_continue(c);
 	else
 		call_return(c, sock_bind(table(c), fd, &asked));
@@ -402,7 +405,8 @@ static bool believed_name(const struct call *c, int fd, struct addr *name)
 	}
 	if (s)
 		return false;
-	if (incoming_addresses(&c->tracer->incoming, fd, NULL, name))
+	if (incoming_addresses(&c->tracer->incoming, fd, NULL, name) ||
+		datagram_addresses(&c->tracer->datagrams, fd, name, NULL))
 		return true;
 	/* A client on this machine came to the port that stands in for the asked one. */
 	if (addr_of_socket(fd, name) < 0)
@@ -434,7 +438,8 @@ void sys_getpeername(struct call *c)
 	struct addr peer;
 	socklen_t len;
 
-	if (fd >= 0 && incoming_addresses(&c->tracer->incoming, fd, &peer, NULL))
+	if (fd >= 0 && (incoming_addresses(&c->tracer->incoming, fd, &peer, NULL) ||
+			       datagram_addresses(&c->tracer->datagrams, fd, NULL, &peer)))
 		return_address(c, &peer);
 	else if (fd >= 0 && outgoing_peer(&c->tracer->outgoing, fd, &name, &len))
 		call_return(c, mem_write_name(c->task->tid, c->arg[1], c->arg[2], &name, len));

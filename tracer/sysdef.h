@@ -65,10 +65,9 @@ void sys_connect(struct call *c); /* sys_connect.c */
 int64_t sys_connect_exit(struct call *c, int64_t result);
 void sys_getsockopt_error(struct call *c);
 void sys_sendto(struct call *c); /* sys_msg.c */
-int64_t sys_sendto_exit(struct call *c, int64_t result);
 void sys_sendmsg(struct call *c);
 void sys_sendmmsg(struct call *c);
-void sys_recvfrom(struct call *c);
+void sys_recvfrom(struct call *c); /* sys_recv.c */
 int64_t sys_recvfrom_exit(struct call *c, int64_t result);
 void sys_recvmsg(struct call *c);
 int64_t sys_recvmsg_exit(struct call *c, int64_t result);

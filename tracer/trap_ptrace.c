@@ -306,6 +306,7 @@ static void on_death(struct tracer *tr, struct task *t, int status)
 		tr->status = status;
 	task_gone(t);
 	sock_check_soon(&tr->socks);
+	datagram_check_soon(&tr->datagrams);
 }
 
 static void on_group(struct task *t, int sig)

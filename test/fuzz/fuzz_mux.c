@@ -54,7 +54,21 @@ static void echo_writable(struct channel *c)
 	channel_send(c, "again", 5);
 }
 
+/* A datagram or a packet is said back, as far as there is room. */
+static void echo_message(struct channel *c, const struct msg *m)
+{
+	size_t n = m->type == MSG_packet     ? m->packet.bytes.len
+		   : m->type == MSG_datagram ? m->datagram.bytes.len
+					     : 0;
+
+	if (m->type == MSG_packet || m->type == MSG_datagram) {
+		channel_post(c, m, n);
+		channel_consumed(c, PROTO_MESSAGE_COST(n));
+	}
+}
+
 static const struct channel_ops echo_ops = {
+	.message = echo_message,
 	.data = echo_data,
 	.eof = echo_eof,
 	.reset = echo_reset,
@@ -87,10 +101,11 @@ static void pipe_start(uint32_t id)
 {
 	for (size_t i = 0; i < CHANNELS_MAX; i++) {
 		struct piped *p = &pipes[i];
-		int fds[2];
+		int type = id % 16 == 5 ? SOCK_SEQPACKET : SOCK_STREAM, fds[2];
 
-		if (p->open || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) < 0)
+		if (p->open || socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds) < 0)
 			continue;
+		p->relay.seqpacket = type == SOCK_SEQPACKET;
 		p->other = fds[1];
 		p->relay.drop_replies = id % 4 == 1;
 		p->open = true;

@@ -62,6 +62,8 @@ static void save_lives(struct buf *b, enum proto_side from)
 		{ MSG_eof, MSG_data },
 		{ MSG_data, MSG_credit, MSG_data, MSG_eof, MSG_reset },
 		{ MSG_reset, MSG_data, MSG_reset },
+		{ MSG_packet, MSG_packet, MSG_credit, MSG_packet, MSG_eof },
+		{ MSG_datagram, MSG_credit, MSG_datagram, MSG_reset },
 	};
 
 	for (unsigned life = 0; life < ARRAY_SIZE(lives); life++) {

@@ -1,11 +1,12 @@
 /* Connections that a client asks the agent for, to real sockets of this namespace. */
 #include "agent/drain.c"
 #include "agent/outgoing.c"
+#include "agent/target.c"
 
 #include "agent_client.h"
 
 static struct drain drain;
-static struct target target;
+static struct target target = { .netns = -1, .root = -1, .etc = -1 };
 static int result; /* of the last outgoing_connect() */
 
 static void message(struct mux *m, const struct msg *msg)
@@ -188,6 +189,261 @@ static void a_reset_ends_it_while_it_is_connecting(void **state)
 	close(listener);
 }
 
+/* --- unix sockets --- */
+
+static char dir[] = "/tmp/mirrord-trace-unix-XXXXXX";
+
+static int make_dir(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	target.root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return target.root < 0 ? -1 : 0;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlinkat(target.root, "s", 0);
+	target_close(&target);
+	return rmdir(dir);
+}
+
+/* Listen at /s beneath the target's root, or at an abstract name. */
+static int listen_unix(int type, const char *path, size_t len, int backlog)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	if (path[0]) {
+		len = (size_t)snprintf(at.sun_path, sizeof(at.sun_path), "%s%s", dir, path);
+		unlink(at.sun_path);
+	} else {
+		memcpy(at.sun_path, path, len);
+	}
+	len += offsetof(struct sockaddr_un, sun_path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, (socklen_t)len), 0);
+	assert_int_equal(listen(fd, backlog), 0);
+	return fd;
+}
+
+static struct msg connect_to_unix(enum connect_kind kind, const char *path, size_t len)
+{
+	return (struct msg){
+		.type = MSG_connect,
+		.id = CHANNEL,
+		.connect = { .kind = kind, .path = { path, (uint32_t)len } },
+	};
+}
+
+static void unix_sockets_of_both_kinds_and_names_are_reached(void **state)
+{
+	static const struct {
+		enum connect_kind kind;
+		int type;
+		const char *path;
+		size_t len;
+	} cases[] = {
+		{ CONNECT_UNIX_STREAM, SOCK_STREAM, "/s", 2 },
+		{ CONNECT_UNIX_SEQPACKET, SOCK_SEQPACKET, "/s", 2 },
+		{ CONNECT_UNIX_STREAM, SOCK_STREAM, "\0mirrord-trace/test/a", 21 },
+		{ CONNECT_UNIX_SEQPACKET, SOCK_SEQPACKET, "\0mirrord-trace/test/b", 21 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool whole = cases[i].type == SOCK_SEQPACKET;
+		int listener = listen_unix(cases[i].type, cases[i].path, cases[i].len, 8), fd;
+		char got[16];
+
+		begin();
+		say(connect_to_unix(cases[i].kind, cases[i].path, cases[i].len));
+		await("connected(0) ");
+		fd = accept(listener, NULL, NULL);
+		if (whole)
+			say((struct msg){
+				.type = MSG_packet, .id = CHANNEL, .packet.bytes = { "ping", 4 } });
+		else
+			say(data_of("ping"));
+		unit_run(&loop, 1);
+		assert_int_equal(recv(fd, got, sizeof(got), 0), 4);
+		send(fd, "pong!", 5, 0);
+		close(fd);
+		await(whole ? "packet(0,5) eof " : "eof ");
+		assert_int_equal(nbytes, 5);
+		say((struct msg){ .type = MSG_eof, .id = CHANNEL });
+		run_until(&loop, drain.live == 0);
+		end();
+		close(listener);
+	}
+}
+
+static void unix_failures_are_the_kernels_own(void **state)
+{
+	static const struct {
+		enum connect_kind kind;
+		const char *path;
+		size_t len;
+		const char *hears;
+	} cases[] = {
+		{ CONNECT_UNIX_STREAM, "/none", 5, "connected(2) " },
+		{ CONNECT_UNIX_STREAM, "/s/x", 4, "connected(20) " },
+		{ CONNECT_UNIX_STREAM, "/s", 2, "connected(91) " }, /* EPROTOTYPE */
+		{ CONNECT_UNIX_STREAM, "/", 1, "connected(111) " },
+		{ CONNECT_UNIX_STREAM, "\0nobody", 7, "connected(111) " },
+	};
+	int listener = listen_unix(SOCK_SEQPACKET, "/s", 2, 8);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		begin();
+		say(connect_to_unix(cases[i].kind, cases[i].path, cases[i].len));
+		await(cases[i].hears);
+		end();
+	}
+	close(listener);
+}
+
+static void a_full_unix_listener_is_waited_for(void **state)
+{
+	int listener = listen_unix(SOCK_STREAM, "/s", 2, 0), first;
+
+	(void)state;
+	begin();
+	say(connect_to_unix(CONNECT_UNIX_STREAM, "/s", 2));
+	await("connected(0) ");
+	say((struct msg){ .type = MSG_connect,
+		.id = CHANNEL + 1,
+		.connect = { .kind = CONNECT_UNIX_STREAM, .path = { "/s", 2 } } });
+	unit_run(&loop, 1);
+	await("");
+	assert_int_equal(drain.live, 2);
+	first = accept(listener, NULL, NULL);
+	await("connected(0) ");
+	end();
+	close(first);
+	close(listener);
+}
+
+/* An empty packet is one; a long one comes in fragments and is whole again. */
+static void packets_keep_their_boundaries(void **state)
+{
+	static const size_t sizes[] = { 1, 0, 65536, 65537, PACKETS_MAX };
+	static uint8_t out[PACKETS_MAX], in[PACKETS_MAX + 1];
+	int listener = listen_unix(SOCK_SEQPACKET, "/s", 2, 8), fd;
+	uint64_t seed = 1;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(out); i++)
+		out[i] = (uint8_t)unit_random(&seed);
+	begin();
+	say(connect_to_unix(CONNECT_UNIX_SEQPACKET, "/s", 2));
+	await("connected(0) ");
+	fd = accept(listener, NULL, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct msg m = { .type = MSG_packet, .id = CHANNEL };
+		size_t done = 0, n = sizes[i];
+		ssize_t got = -1;
+
+		do {
+			m.packet.bytes.data = out + done;
+			m.packet.bytes.len = (uint32_t)MIN(n - done, (size_t)PROTO_DATA_MAX);
+			done += m.packet.bytes.len;
+			m.packet.more = done < n;
+			say(m);
+		} while (done < n);
+		run_until(&loop, (got = recv(fd, in, sizeof(in), MSG_DONTWAIT)) >= 0);
+		assert_int_equal(got, n);
+		assert_memory_equal(in, out, n);
+
+		nbytes = 0;
+		last[MSG_packet] = (struct msg){ .packet.more = 1 };
+		assert_int_equal(send(fd, out, n, 0), n);
+		run_until(&loop, hear() && !last[MSG_packet].packet.more);
+		assert_int_equal(nbytes, n);
+		assert_memory_equal(bytes, out, n);
+	}
+	assert_null(strstr(heard, "eof"));
+	heard[0] = '\0';
+	close(fd);
+	await("eof ");
+	end();
+	close(listener);
+}
+
+/* A client that gives no credit back gets one window of packets, and the rest later. */
+static void packets_wait_for_credit(void **state)
+{
+	static uint8_t out[100000];
+	int listener = listen_unix(SOCK_SEQPACKET, "/s", 2, 8), fd;
+	const size_t total = 30 * sizeof(out);
+	size_t sent = 0, given = 0, all = 0;
+
+	(void)state;
+	begin();
+	say(connect_to_unix(CONNECT_UNIX_SEQPACKET, "/s", 2));
+	await("connected(0) ");
+	fd = accept(listener, NULL, NULL);
+	while (all < total) {
+		if (sent < total && send(fd, out, sizeof(out), MSG_DONTWAIT) > 0)
+			sent += sizeof(out);
+		unit_run(&loop, 1);
+		nbytes = 0;
+		hear();
+		heard[0] = '\0';
+		all += nbytes;
+		assert_true(all <= PROTO_WINDOW + given);
+		if (all + 70000 > PROTO_WINDOW + given) {
+			say((struct msg){ .type = MSG_credit,
+				.id = CHANNEL,
+				.credit.bytes = PROTO_WINDOW / 2 });
+			given += PROTO_WINDOW / 2;
+		}
+	}
+	assert_int_equal(all, total);
+	assert_false(client_lost);
+	end();
+	close(fd);
+	close(listener);
+}
+
+static void hostile_packets_end_the_channel_or_the_link(void **state)
+{
+	static uint8_t out[PROTO_DATA_MAX];
+	const struct msg part = {
+		.type = MSG_packet,
+		.id = CHANNEL,
+		.packet = { .more = 1, .bytes = { out, sizeof(out) } },
+	};
+	int listener = listen_unix(SOCK_SEQPACKET, "/s", 2, 8);
+
+	(void)state;
+	begin();
+	say(connect_to_unix(CONNECT_UNIX_SEQPACKET, "/s", 2));
+	await("connected(0) ");
+	for (size_t n = 0; n <= PACKETS_MAX; n += sizeof(out))
+		say(part);
+	await("reset(90) "); /* EMSGSIZE */
+	end();
+
+	begin();
+	say(connect_to_unix(CONNECT_UNIX_SEQPACKET, "/s", 2));
+	say(part);
+	say((struct msg){ .type = MSG_eof, .id = CHANNEL });
+	await("reset(71) "); /* EPROTO */
+	end();
+
+	begin();
+	say(connect_to_unix(CONNECT_UNIX_SEQPACKET, "/s", 2));
+	say(data_of("x"));
+	run_until(&loop, client_lost);
+	end();
+	close(listener);
+}
+
+/* --- hostile clients --- */
+
 static void what_no_honest_client_asks_is_refused(void **state)
 {
 	static const struct {
@@ -199,6 +455,7 @@ static void what_no_honest_client_asks_is_refused(void **state)
 		{ "no kind", CHANNEL, 0 },
 		{ "a kind that is not there", CHANNEL, CONNECT_KIND_MAX },
 		{ "the greatest kind", CHANNEL, UINT8_MAX },
+		{ "no path", CHANNEL, CONNECT_UNIX_STREAM },
 	};
 	struct addr at;
 	int listener = listen_at(AF_INET, &at);
@@ -232,8 +489,14 @@ int main(void)
 		cmocka_unit_test(an_address_of_its_own_is_bound_first),
 		cmocka_unit_test(the_kernels_own_errno_comes_back),
 		cmocka_unit_test(a_reset_ends_it_while_it_is_connecting),
+		cmocka_unit_test(unix_sockets_of_both_kinds_and_names_are_reached),
+		cmocka_unit_test(unix_failures_are_the_kernels_own),
+		cmocka_unit_test(a_full_unix_listener_is_waited_for),
+		cmocka_unit_test(packets_keep_their_boundaries),
+		cmocka_unit_test(packets_wait_for_credit),
+		cmocka_unit_test(hostile_packets_end_the_channel_or_the_link),
 		cmocka_unit_test(what_no_honest_client_asks_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
