@@ -246,12 +246,26 @@ converse() { # [--twin SIDE] FILE SCENARIO SIDE=COMMAND...
 		"c=nsenter --target $client --net $guests/glibc/sock" 2>&1
 }
 
-# same FILE SCENARIO LIBC OPTION...: the guest sees what it sees in the target.
+# same FILE SCENARIO VARIANT...: the guest sees what it sees in the target. A variant is "LIBC OPTION...".
+# All of them run at once: what a scenario waits for is mostly the kernel's second before a SYN is sent again.
 same() {
-	local sock=$guests/$3/sock wanted got
-	ports && wanted=$(converse "$1" "$2" "g=$(beside "$sock")")
-	ports && got=$(converse "$1" "$2" "g=$(beneath "$sock" "${@:4}")")
-	is "$2 ($3, ${*:4})" "$got" "$wanted"
+	local variant libc options players=()
+	for libc in glibc musl; do
+		ports
+		converse "$1" "$2" "g=$(beside "$guests/$libc/sock")" >"$T/wanted $libc" &
+		players+=($!)
+	done
+	for variant in "${@:3}"; do
+		read -r libc options <<<"$variant"
+		ports
+		# shellcheck disable=SC2086  # they are words
+		converse "$1" "$2" "g=$(beneath "$guests/$libc/sock" $options)" >"$T/got $variant" &
+		players+=($!)
+	done
+	wait "${players[@]}"
+	for variant in "${@:3}"; do
+		is "$2 ($variant)" "$(<"$T/got $variant")" "$(<"$T/wanted ${variant%% *}")"
+	done
 }
 
 # same_as_server FILE SCENARIO LIBC: a mirrored guest sees what the target's own server sees at the same time.
