@@ -183,6 +183,13 @@ static bool is_nobody(const struct addr *peer)
 	return addr_is_wildcard(peer) && !addr_port(peer);
 }
 
+static void set_peer(struct udp *u, const struct addr *peer)
+{
+	u->peer = *peer;
+	if (is_nobody(peer))
+		u->peer = (struct addr){ 0 };
+}
+
 static int connect_to(struct udp *u, const struct addr *peer)
 {
 	const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
@@ -191,7 +198,7 @@ static int connect_to(struct udp *u, const struct addr *peer)
 
 	if (connect(u->watch.fd, off ? &nobody : &to.sa, off ? sizeof(nobody) : addr_len(&to)) < 0)
 		return errno;
-	u->peer = off ? (struct addr){ 0 } : *peer;
+	set_peer(u, peer);
 	return 0;
 }
 
@@ -203,7 +210,7 @@ static int connect_stolen(struct udp *u, const struct addr *peer, struct addr *l
 	if (!is_nobody(peer))
 		r = udp_steal_source(u->stolen, peer, local);
 	if (r == 0)
-		u->peer = is_nobody(peer) ? (struct addr){ 0 } : *peer;
+		set_peer(u, peer);
 	return -r;
 }
 
