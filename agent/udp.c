@@ -369,32 +369,48 @@ static const char *way(const struct udp *u, const struct udp_ports *ports)
 	return u->copied.mirror ? "packet ring" : "";
 }
 
+static void tell_opened(
+	struct mux *mux, uint32_t id, int error, const struct addr *local, const char *text)
+{
+	struct msg m = {
+		.type = MSG_udp_opened,
+		.id = id,
+		.udp_opened = {
+			.error = (uint32_t)-error,
+			.local = *local,
+			.text = span_of(text),
+		},
+	};
+
+	log_dbg("channel %u: UDP socket%s%s", id, *text ? ", " : "", text);
+	mux_send(mux, &m);
+}
+
 int udp_open(struct loop *loop, const struct udp_ports *ports, struct mux *mux, const struct msg *m)
 {
-	struct msg answer = { .type = MSG_udp_opened, .id = m->id };
-	struct err e = { "" };
-	struct udp *u = NULL;
+	const struct addr *bind = &m->udp_open.bind;
+	struct addr local;
+	struct udp *u;
+	struct err e;
 	int r;
 
 	if (!is_sane(m))
 		return -EPROTO;
-	answer.udp_opened.local = m->udp_open.bind;
 	r = udp_new(&u, loop, mux, m);
 	if (r == -EEXIST)
 		return -EPROTO;
-	if (r < 0)
-		err_set(&e, r, "the agent cannot open another channel: %s", strerror(-r));
-	else
-		r = start(u, ports, &m->udp_open, &e);
-	if (r == 0)
-		answer.udp_opened.local = local_of(u);
-	answer.udp_opened.error = (uint32_t)-r;
-	answer.udp_opened.text = span_of(r < 0 ? e.text : way(u, ports));
-	log_dbg("channel %u: UDP socket%s%s", m->id, r ? ", " : "", e.text);
-	mux_send(mux, &answer);
-	if (r < 0 && u) {
+	if (r < 0) {
+		tell_opened(mux, m->id, r, bind, "the agent cannot open another channel");
+		return 0;
+	}
+	r = start(u, ports, &m->udp_open, &e);
+	if (r < 0) {
+		tell_opened(mux, m->id, r, bind, e.text);
 		channel_close(&u->ch);
 		udp_close(u);
+		return 0;
 	}
+	local = local_of(u);
+	tell_opened(mux, m->id, 0, &local, way(u, ports));
 	return 0;
 }
