@@ -183,6 +183,13 @@ static bool is_nobody(const struct addr *peer)
 	return addr_is_wildcard(peer) && !addr_port(peer);
 }
 
+static void set_peer(struct udp *u, const struct addr *peer)
+{
+	u->peer = *peer;
+	if (is_nobody(peer))
+		u->peer = (struct addr){ 0 };
+}
+
 static int connect_to(struct udp *u, const struct addr *peer)
 {
 	const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
@@ -191,7 +198,7 @@ static int connect_to(struct udp *u, const struct addr *peer)
 
 	if (connect(u->watch.fd, off ? &nobody : &to.sa, off ? sizeof(nobody) : addr_len(&to)) < 0)
 		return errno;
-	u->peer = off ? (struct addr){ 0 } : *peer;
+	set_peer(u, peer);
 	return 0;
 }
 
@@ -203,7 +210,7 @@ static int connect_stolen(struct udp *u, const struct addr *peer, struct addr *l
 	if (!is_nobody(peer))
 		r = udp_steal_source(u->stolen, peer, local);
 	if (r == 0)
-		u->peer = is_nobody(peer) ? (struct addr){ 0 } : *peer;
+		set_peer(u, peer);
 	return -r;
 }
 
@@ -362,32 +369,48 @@ static const char *way(const struct udp *u, const struct udp_ports *ports)
 	return u->copied.mirror ? "packet ring" : "";
 }
 
+static void tell_opened(
+	struct mux *mux, uint32_t id, int error, const struct addr *local, const char *text)
+{
+	struct msg m = {
+		.type = MSG_udp_opened,
+		.id = id,
+		.udp_opened = {
+			.error = (uint32_t)-error,
+			.local = *local,
+			.text = span_of(text),
+		},
+	};
+
+	log_dbg("channel %u: UDP socket%s%s", id, *text ? ", " : "", text);
+	mux_send(mux, &m);
+}
+
 int udp_open(struct loop *loop, const struct udp_ports *ports, struct mux *mux, const struct msg *m)
 {
-	struct msg answer = { .type = MSG_udp_opened, .id = m->id };
-	struct err e = { "" };
-	struct udp *u = NULL;
+	const struct addr *bind = &m->udp_open.bind;
+	struct addr local;
+	struct udp *u;
+	struct err e;
 	int r;
 
 	if (!is_sane(m))
 		return -EPROTO;
-	answer.udp_opened.local = m->udp_open.bind;
 	r = udp_new(&u, loop, mux, m);
 	if (r == -EEXIST)
 		return -EPROTO;
-	if (r < 0)
-		err_set(&e, r, "the agent cannot open another channel: %s", strerror(-r));
-	else
-		r = start(u, ports, &m->udp_open, &e);
-	if (r == 0)
-		answer.udp_opened.local = local_of(u);
-	answer.udp_opened.error = (uint32_t)-r;
-	answer.udp_opened.text = span_of(r < 0 ? e.text : way(u, ports));
-	log_dbg("channel %u: UDP socket%s%s", m->id, r ? ", " : "", e.text);
-	mux_send(mux, &answer);
-	if (r < 0 && u) {
+	if (r < 0) {
+		tell_opened(mux, m->id, r, bind, "the agent cannot open another channel");
+		return 0;
+	}
+	r = start(u, ports, &m->udp_open, &e);
+	if (r < 0) {
+		tell_opened(mux, m->id, r, bind, e.text);
 		channel_close(&u->ch);
 		udp_close(u);
+		return 0;
 	}
+	local = local_of(u);
+	tell_opened(mux, m->id, 0, &local, way(u, ports));
 	return 0;
 }

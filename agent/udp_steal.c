@@ -184,7 +184,7 @@ static bool too_long(const struct addr *to, size_t n)
 int udp_steal_send(const struct udp_steal *u, const struct addr *to, struct span s)
 {
 	bool six = to->sa.sa_family == AF_INET6;
-	struct addr from, name = *to;
+	struct addr from = { 0 }, name = *to;
 	struct udphdr header;
 	union {
 		struct cmsghdr align;
