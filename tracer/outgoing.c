@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "arch.h"
 #include "log.h"
 #include "mem.h"
 #include "relay.h"
@@ -309,8 +310,8 @@ int64_t outgoing_exit(struct call *c, int64_t result)
 	bool first = c->data;
 	int error;
 
-	if (!s)
-		return result;
+	if (!s || result <= -KERNEL_ERESTARTSYS)
+		return result; /* a signal came first: the call starts again, or ends with EINTR */
 	error = s->error;
 	if (s->state == STREAM_FAILED && error && result < 0) {
 		s->error = 0; /* the kernel has taken its own by that result */
@@ -493,10 +494,10 @@ static int ask(struct stream *s)
 		return link_may_return(&tr->link) ? 0 : -ENETUNREACH;
 	m.id = outgoing_channel(s->out);
 	s->relay.message = stream_message;
+	s->relay.seqpacket = s->kind == CONNECT_UNIX_SEQPACKET;
 	r = relay_start(&s->relay, &tr->loop, &tr->link.mux, m.id, -1, true, stream_over);
 	if (r < 0)
 		return -EADDRNOTAVAIL; /* what connect(2) says when there are no ports left */
-	s->relay.seqpacket = s->kind == CONNECT_UNIX_SEQPACKET;
 	s->has_channel = true;
 	mux_send(&tr->link.mux, &m);
 	return 0;
