@@ -314,7 +314,10 @@ int64_t outgoing_exit(struct call *c, int64_t result)
 		return result; /* a signal came first: the call starts again, or ends with EINTR */
 	error = s->error;
 	if (s->state == STREAM_FAILED && error && result < 0) {
-		s->error = 0; /* the kernel has taken its own by that result */
+		/* The kernel has taken its own error by that result, or was interrupted before. */
+		if (result != -ECONNRESET && result != -ECONNREFUSED)
+			sock_connect_now(fd, &s->place.hold);
+		s->error = 0;
 		return -error;
 	}
 	return result == -EALREADY && first ? -EINPROGRESS : result;
