@@ -20,6 +20,7 @@
 #include <sys/time.h>
 
 #include "arch.h"
+#include "dns.h"
 #include "log.h"
 #include "mem.h"
 #include "relay.h"
@@ -53,6 +54,7 @@ struct stream {
 	struct limbo_place place;
 	int error; /* that the kernel does not know */
 	struct list waiters;
+	struct names_stream answers; /* of a name server */
 	struct deferred release;
 };
 
@@ -95,6 +97,7 @@ static void stream_free(struct stream *s)
 	htab_del(&s->out->by_cookie, &s->node);
 	list_del(&s->link);
 	list_del(&s->release.link);
+	names_stream_done(&s->answers);
 	free(s);
 }
 
@@ -448,6 +451,13 @@ static void stream_message(struct relay *r, const struct msg *m)
 	}
 }
 
+static void stream_tap(struct relay *r, const uint8_t *p, size_t n)
+{
+	struct stream *s = container_of(r, struct stream, relay);
+
+	names_stream_bytes(s->out->tracer->names, &s->answers, p, n);
+}
+
 /* --- sockets that are no more --- */
 
 static void check_timer(struct timer *t)
@@ -497,6 +507,7 @@ static int ask(struct stream *s)
 		return link_may_return(&tr->link) ? 0 : -ENETUNREACH;
 	m.id = outgoing_channel(s->out);
 	s->relay.message = stream_message;
+	s->relay.tap = addr_port(&s->peer) == DNS_PORT ? stream_tap : NULL;
 	s->relay.seqpacket = s->kind == CONNECT_UNIX_SEQPACKET;
 	r = relay_start(&s->relay, &tr->loop, &tr->link.mux, m.id, -1, true, stream_over);
 	if (r < 0)
