@@ -16,6 +16,9 @@
  * hole that stays for a while, or behind which too much piles up, is a gap: the copies are told how
  * much is missing and end. Bytes behind a gap are never delivered.
  *
+ * Datagrams are handed to whoever wants those of their port, and nothing is kept of them. One that
+ * came in fragments is not seen.
+ *
  * A port stays in the filter while it has subscriptions or flows. Everything that a remote peer can
  * make grow (flows, what is kept beyond holes, what waits for credit) has a bound. */
 #include "mirror.h"
@@ -83,7 +86,7 @@ static size_t make_filter(const struct mirror *m, struct sock_filter *f)
 {
 	static struct packet_ports ports;
 
-	ports.nv4 = ports.nv6 = 0;
+	ports.nv4 = ports.nv6 = ports.nudp4 = ports.nudp6 = 0;
 	htab_for_each (n, &m->ports) {
 		const struct mirrored *port = container_of(n, struct mirrored, node);
 
@@ -91,6 +94,14 @@ static size_t make_filter(const struct mirror *m, struct sock_filter *f)
 			ports.v6[ports.nv6++] = port->port;
 		else
 			ports.v4[ports.nv4++] = port->port;
+	}
+	htab_for_each (n, &m->udp) {
+		const struct mirror_udp *port = container_of(n, struct mirror_udp, node);
+
+		if (port->family == PROTO_IPV6)
+			ports.udp6[ports.nudp6++] = port->port;
+		else
+			ports.udp4[ports.nudp4++] = port->port;
 	}
 	return packet_filter(f, &ports);
 }
@@ -123,26 +134,9 @@ static struct mirrored *port_new(struct mirror *m, enum proto_family family, uin
 
 /* --- flows --- */
 
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-	h = (h ^ v) * 0xff51afd7ed558ccdu;
-	return h ^ h >> 32;
-}
-
-static uint64_t mix_addr(uint64_t h, const struct addr *a)
-{
-	uint64_t ip[2] = { 0 };
-
-	if (a->sa.sa_family == AF_INET6)
-		memcpy(ip, &a->in6.sin6_addr, sizeof(ip));
-	else
-		ip[0] = a->in.sin_addr.s_addr;
-	return mix(mix(mix(h, ip[0]), ip[1]), addr_port(a));
-}
-
 static uint64_t flow_key(const struct mirror *m, const struct addr *peer, const struct addr *local)
 {
-	return mix_addr(mix_addr(m->seed, peer), local);
+	return addr_hash(local, addr_hash(peer, m->seed));
 }
 
 static struct flow *flow_find(
@@ -339,6 +333,17 @@ static void from_server(struct mirror *m, const struct packet *k)
 		flow_reset(f, ECONNRESET);
 }
 
+static void got_datagram(struct mirror *m, const struct packet *k)
+{
+	struct hnode *n = htab_find(&m->udp, addr_key(&k->dst));
+
+	for (; n; n = htab_next(n)) {
+		const struct mirror_udp *p = container_of(n, struct mirror_udp, node);
+
+		p->datagram(p->owner, &k->src, &k->dst, k->data, k->len);
+	}
+}
+
 static void got_packet(void *arg, const struct ring_packet *raw)
 {
 	struct mirror *m = arg;
@@ -349,7 +354,7 @@ static void got_packet(void *arg, const struct ring_packet *raw)
 	if (raw->outgoing)
 		from_server(m, &k);
 	else if (raw->summed || packet_sum_ok(&k))
-		from_client(m, &k);
+		(k.protocol == IPPROTO_UDP ? got_datagram : from_client)(m, &k);
 }
 
 /* --- the ring --- */
@@ -436,7 +441,7 @@ static void mirror_refresh(struct deferred *d)
 {
 	struct mirror *m = container_of(d, struct mirror, refresh);
 
-	if (m->ports.count)
+	if (m->ports.count || m->udp.count)
 		capture(m, NULL); /* if it fails, too much is captured, and ignored */
 	else
 		stop(m);
@@ -464,6 +469,7 @@ void mirror_done(struct mirror *m)
 	stop(m);
 	htab_done(&m->flows);
 	htab_done(&m->ports);
+	htab_done(&m->udp);
 }
 
 int mirror_add(struct mirror *m, struct mirror_port *p, const struct subscriber *to,
@@ -509,4 +515,27 @@ void mirror_del(struct mirror *m, struct mirror_port *p)
 		drop_half_open(m, port);
 	port->nflows--;
 	port_put(m, port);
+}
+
+/* --- datagrams --- */
+
+int mirror_udp_add(struct mirror *m, struct mirror_udp *p, struct err *e)
+{
+	int r;
+
+	if (m->udp.count >= PACKET_UDP_PORTS_MAX)
+		return err_set(
+			e, -ENOSPC, "%d UDP ports are mirrored already", PACKET_UDP_PORTS_MAX);
+	if (htab_add(&m->udp, &p->node, port_key(p->family, p->port)) < 0)
+		return err_set(e, -ENOMEM, "the agent has no memory");
+	r = capture(m, e);
+	if (r < 0)
+		mirror_udp_del(m, p);
+	return r;
+}
+
+void mirror_udp_del(struct mirror *m, struct mirror_udp *p)
+{
+	htab_del(&m->udp, &p->node);
+	loop_defer(m->loop, &m->refresh);
 }

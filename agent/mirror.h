@@ -14,6 +14,7 @@ struct mirror {
 	struct timer tick;
 	struct deferred refresh; /* a port was dropped: set the filter anew, or close the ring */
 	struct htab ports;       /* of struct mirrored, by port_key() */
+	struct htab udp;         /* of struct mirror_udp, by port_key() */
 	struct htab flows;       /* of struct flow, by a hash of both addresses */
 	struct list half_open;   /* flows, the oldest first */
 	struct list open;        /* flows, the longest silent first */
@@ -30,6 +31,16 @@ struct mirror_port {
 	struct subscriber to;
 };
 
+/* A UDP port, of which copies of datagrams are handed out; embedded in who wants them. */
+struct mirror_udp {
+	struct hnode node;
+	enum proto_family family;
+	uint16_t port;
+	void *owner; /* for datagram() */
+	void (*datagram)(void *owner, const struct addr *peer, const struct addr *local,
+		const uint8_t *bytes, size_t n);
+};
+
 void mirror_init(struct mirror *m, struct loop *loop);
 
 /* mirror_done() - when no subscription and no copy is left. */
@@ -39,6 +50,12 @@ void mirror_done(struct mirror *m);
  * sentence in e. */
 int mirror_add(struct mirror *m, struct mirror_port *p, const struct subscriber *to,
 	enum proto_family family, uint16_t port, struct err *e);
+
+/* mirror_udp_add() - call datagram() for each datagram that comes to the port and is not in
+ * fragments; it must not add or delete any. All of p but the node is set. 0, or -errno with a
+ * sentence in e. */
+int mirror_udp_add(struct mirror *m, struct mirror_udp *p, struct err *e);
+void mirror_udp_del(struct mirror *m, struct mirror_udp *p);
 
 /* mirror_del() - no more new connections. Those that are being copied live on. */
 void mirror_del(struct mirror *m, struct mirror_port *p);

@@ -6,13 +6,19 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 
 #include "util.h"
 
 /* --- parsing --- */
 
-/* The IP header: fills the addresses; the segment's place and length, or NULL.
+static bool is_transport(uint8_t protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
+/* The IP header: fills the addresses and the protocol; the segment's place and length, or NULL.
  *
  * A GSO packet beyond 64 KiB has tot_len 0 (Linux 6.3, "BIG TCP"): its length is the frame's. */
 static const uint8_t *parse_v4(
@@ -28,8 +34,9 @@ static const uint8_t *parse_v4(
 	total = ip.ip_len ? ntohs(ip.ip_len) : wire;
 	if (header < sizeof(ip) || total < header || total > captured)
 		return NULL;
-	if (ip.ip_p != IPPROTO_TCP || ntohs(ip.ip_off) & (IP_OFFMASK | IP_MF))
+	if (!is_transport(ip.ip_p) || ntohs(ip.ip_off) & (IP_OFFMASK | IP_MF))
 		return NULL;
+	k->protocol = ip.ip_p;
 	k->src = addr_v4(ntohl(ip.ip_src.s_addr), 0);
 	k->dst = addr_v4(ntohl(ip.ip_dst.s_addr), 0);
 	*len = total - header;
@@ -46,38 +53,67 @@ static const uint8_t *parse_v6(
 		return NULL;
 	memcpy(&ip, p, sizeof(ip));
 	total = ip.ip6_plen ? sizeof(ip) + ntohs(ip.ip6_plen) : wire;
-	if (total < sizeof(ip) || total > captured || ip.ip6_nxt != IPPROTO_TCP)
+	if (total < sizeof(ip) || total > captured || !is_transport(ip.ip6_nxt))
 		return NULL;
+	k->protocol = ip.ip6_nxt;
 	k->src = addr_v6(&ip.ip6_src, 0);
 	k->dst = addr_v6(&ip.ip6_dst, 0);
 	*len = total - sizeof(ip);
 	return p + sizeof(ip);
 }
 
+static bool parse_tcp(struct packet *k, const uint8_t *segment, size_t len)
+{
+	struct tcphdr tcp;
+	size_t header;
+
+	if (len < sizeof(tcp))
+		return false;
+	memcpy(&tcp, segment, sizeof(tcp));
+	header = tcp.th_off * 4u;
+	if (header < sizeof(tcp) || header > len)
+		return false;
+	addr_set_port(&k->src, ntohs(tcp.th_sport));
+	addr_set_port(&k->dst, ntohs(tcp.th_dport));
+	k->seq = ntohl(tcp.th_seq);
+	k->flags = tcp.th_flags;
+	k->header = header;
+	k->data = segment + header;
+	k->len = len - header;
+	return true;
+}
+
+static bool parse_udp(struct packet *k, const uint8_t *segment, size_t len)
+{
+	struct udphdr udp;
+	size_t total;
+
+	if (len < sizeof(udp))
+		return false;
+	memcpy(&udp, segment, sizeof(udp));
+	total = ntohs(udp.uh_ulen);
+	if (total < sizeof(udp) || total > len)
+		return false;
+	addr_set_port(&k->src, ntohs(udp.uh_sport));
+	addr_set_port(&k->dst, ntohs(udp.uh_dport));
+	k->header = sizeof(udp);
+	k->data = segment + sizeof(udp);
+	k->len = total - sizeof(udp);
+	return true;
+}
+
 int packet_parse(struct packet *k, const uint8_t *p, size_t captured, size_t wire)
 {
 	const uint8_t *segment = NULL;
 	struct packet out = { 0 };
-	struct tcphdr tcp;
-	size_t len = 0, header;
+	size_t len = 0;
 
 	if (captured && p[0] >> 4 == 4)
 		segment = parse_v4(&out, p, captured, wire, &len);
 	else if (captured && p[0] >> 4 == 6)
 		segment = parse_v6(&out, p, captured, wire, &len);
-	if (!segment || len < sizeof(tcp))
+	if (!segment || !(out.protocol == IPPROTO_UDP ? parse_udp : parse_tcp)(&out, segment, len))
 		return -EINVAL;
-	memcpy(&tcp, segment, sizeof(tcp));
-	header = tcp.th_off * 4u;
-	if (header < sizeof(tcp) || header > len)
-		return -EINVAL;
-	addr_set_port(&out.src, ntohs(tcp.th_sport));
-	addr_set_port(&out.dst, ntohs(tcp.th_dport));
-	out.seq = ntohl(tcp.th_seq);
-	out.flags = tcp.th_flags;
-	out.header = header;
-	out.data = segment + header;
-	out.len = len - header;
 	*k = out;
 	return 0;
 }
@@ -107,15 +143,35 @@ static uint64_t sum_ip(uint64_t sum, const struct addr *a)
 	return sum_bytes(sum, (const uint8_t *)&a->in.sin_addr, sizeof(a->in.sin_addr));
 }
 
-bool packet_sum_ok(const struct packet *k)
+uint16_t packet_sum(const struct addr *src, const struct addr *dst, uint8_t protocol,
+	const uint8_t *segment, size_t n)
 {
-	uint64_t sum = sum_ip(sum_ip(0, &k->src), &k->dst);
+	uint64_t sum = sum_ip(sum_ip(0, src), dst);
 
-	sum += htonl((uint32_t)(k->header + k->len)) + (uint64_t)htonl(IPPROTO_TCP);
-	sum = sum_bytes(sum, k->data - k->header, k->header + k->len);
+	sum += htonl((uint32_t)n) + (uint64_t)htonl(protocol);
+	sum = sum_bytes(sum, segment, n);
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
-	return sum == 0xffff;
+	return (uint16_t)sum;
+}
+
+/* Zero means that there is none (RFC 768); over IPv6 there must be one (RFC 8200). */
+static bool has_no_sum(const struct packet *k)
+{
+	struct udphdr udp;
+
+	if (k->protocol != IPPROTO_UDP || k->src.sa.sa_family != AF_INET)
+		return false;
+	memcpy(&udp, k->data - k->header, sizeof(udp));
+	return !udp.uh_sum;
+}
+
+bool packet_sum_ok(const struct packet *k)
+{
+	const uint8_t *segment = k->data - k->header;
+	size_t n = k->header + k->len;
+
+	return has_no_sum(k) || packet_sum(&k->src, &k->dst, k->protocol, segment, n) == 0xffff;
 }
 
 /* --- filter --- */
@@ -143,6 +199,28 @@ static void require(struct program *g, uint32_t k)
 	emit(g, BPF_RET | BPF_K, 0, 0, 0);
 }
 
+/* Pass if the accumulator is one of the ports. */
+static void pass_ports(struct program *g, const uint16_t *ports, size_t nports)
+{
+	for (size_t i = 0; i < nports; i++) {
+		emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, ports[i]);
+		emit(g, BPF_RET | BPF_K, 0, 0, UINT32_MAX);
+	}
+	emit(g, BPF_RET | BPF_K, 0, 0, 0);
+}
+
+/* A jump to where end_far() is called: conditional ones reach only 255 on. */
+static size_t begin_far(struct program *g)
+{
+	emit(g, BPF_JMP | BPF_JA, 0, 0, 0);
+	return g->n - 1;
+}
+
+static void end_far(struct program *g, size_t at)
+{
+	g->f[at].k = (uint32_t)(g->n - at - 1);
+}
+
 /* X holds where the TCP header is. The server's port is the destination of what arrives, and the
  * source of the resets that leave. On lo each packet is seen leaving and arriving, so nothing but a
  * reset may be taken on its way out; frames for other hosts (promiscuous mode) never arrive. */
@@ -158,43 +236,61 @@ static void emit_tcp(struct program *g, const uint16_t *ports, size_t nports)
 	emit(g, BPF_LD | BPF_H | BPF_IND, 0, 0, offsetof(struct tcphdr, th_dport));
 	emit(g, BPF_JMP | BPF_JA, 0, 0, 1);
 	emit(g, BPF_RET | BPF_K, 0, 0, 0); /* drop */
-	for (size_t i = 0; i < nports; i++) {
-		emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, ports[i]);
-		emit(g, BPF_RET | BPF_K, 0, 0, UINT32_MAX);
-	}
+	pass_ports(g, ports, nports);
+}
+
+/* What arrives for this host, by whatever kind of address: the kinds of packets up to
+ * PACKET_MULTICAST. */
+static void emit_udp(struct program *g, const uint16_t *ports, size_t nports)
+{
+	load_ancillary(g, SKF_AD_PKTTYPE);
+	emit(g, BPF_JMP | BPF_JGT | BPF_K, 0, 1, PACKET_MULTICAST);
 	emit(g, BPF_RET | BPF_K, 0, 0, 0);
+	emit(g, BPF_LD | BPF_H | BPF_IND, 0, 0, offsetof(struct udphdr, uh_dport));
+	pass_ports(g, ports, nports);
 }
 
 static void emit_v4(struct program *g, const struct packet_ports *ports)
 {
-	emit(g, BPF_LD | BPF_B | BPF_ABS, 0, 0, offsetof(struct ip, ip_p));
-	require(g, IPPROTO_TCP);
+	size_t tcp;
+
 	emit(g, BPF_LD | BPF_H | BPF_ABS, 0, 0, offsetof(struct ip, ip_off));
 	emit(g, BPF_JMP | BPF_JSET | BPF_K, 0, 1, IP_OFFMASK);
 	emit(g, BPF_RET | BPF_K, 0, 0, 0);
 	emit(g, BPF_LDX | BPF_B | BPF_MSH, 0, 0, 0);
+	emit(g, BPF_LD | BPF_B | BPF_ABS, 0, 0, offsetof(struct ip, ip_p));
+	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, IPPROTO_UDP);
+	tcp = begin_far(g);
+	emit_udp(g, ports->udp4, ports->nudp4);
+	end_far(g, tcp);
+	require(g, IPPROTO_TCP);
 	emit_tcp(g, ports->v4, ports->nv4);
 }
 
 static void emit_v6(struct program *g, const struct packet_ports *ports)
 {
-	emit(g, BPF_LD | BPF_B | BPF_ABS, 0, 0, offsetof(struct ip6_hdr, ip6_nxt));
-	require(g, IPPROTO_TCP);
+	size_t tcp;
+
 	emit(g, BPF_LDX | BPF_W | BPF_IMM, 0, 0, sizeof(struct ip6_hdr));
+	emit(g, BPF_LD | BPF_B | BPF_ABS, 0, 0, offsetof(struct ip6_hdr, ip6_nxt));
+	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, IPPROTO_UDP);
+	tcp = begin_far(g);
+	emit_udp(g, ports->udp6, ports->nudp6);
+	end_far(g, tcp);
+	require(g, IPPROTO_TCP);
 	emit_tcp(g, ports->v6, ports->nv6);
 }
 
 size_t packet_filter(struct sock_filter *f, const struct packet_ports *ports)
 {
 	struct program g = { .f = f };
-	size_t skip;
+	size_t v6;
 
 	load_ancillary(&g, SKF_AD_PROTOCOL);
 	emit(&g, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, ETH_P_IP);
-	skip = g.n;
-	emit(&g, BPF_JMP | BPF_JA, 0, 0, 0);
+	v6 = begin_far(&g);
 	emit_v4(&g, ports);
-	f[skip].k = (uint32_t)(g.n - skip - 1); /* conditional jumps reach only 255 on */
+	end_far(&g, v6);
 	require(&g, ETH_P_IPV6);
 	emit_v6(&g, ports);
 	return g.n;

@@ -24,6 +24,12 @@ struct redirect_ops {
 	int (*add)(struct redirect *r, enum proto_family family, uint16_t port, struct err *e);
 	void (*del)(struct redirect *r, enum proto_family family, uint16_t port);
 
+	/* The same for new datagrams to the port, which are for the UDP socket fd, of either
+	 * family, bound to any port. NULL: this way cannot. */
+	int (*add_udp)(
+		struct redirect *r, enum proto_family family, uint16_t port, int fd, struct err *e);
+	void (*del_udp)(struct redirect *r, enum proto_family family, uint16_t port);
+
 	/* Where an accepted connection's client connected to. -errno: it was not redirected. */
 	int (*destination)(int fd, struct addr *local);
 };

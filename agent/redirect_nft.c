@@ -18,6 +18,10 @@
  * nat chains see the first packet of what conntrack takes for a new connection, which may be one
  * from the middle of a connection that conntrack has no entry for: hence the test for SYN.
  *
+ * UDP ports are not redirected. For datagrams, conntrack would go on translating what a peer sends
+ * as long as the peer does not pause, to a port of ours that may be closed by then: it would
+ * outlast the table.
+ *
  * The redirection leads to the primary address of the interface that a packet came by, so the
  * listener is bound to the wildcard. Who connects to it directly has no other destination on
  * record, and is turned away. */

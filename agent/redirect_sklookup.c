@@ -128,11 +128,32 @@ static void sklookup_del(struct redirect *r, enum proto_family family, uint16_t 
 	bpf_map__delete_elem(r->skel->maps.ports, &key, sizeof(key), 0);
 }
 
+static int sklookup_add_udp(
+	struct redirect *r, enum proto_family family, uint16_t port, int fd, struct err *e)
+{
+	struct sklookup_port key = key_of(family, port);
+	const uint64_t socket = (uint64_t)fd;
+	int error = bpf_map__update_elem(
+		r->skel->maps.udp, &key, sizeof(key), &socket, sizeof(socket), BPF_ANY);
+
+	return error < 0 ? err_set(e, error, "cannot add UDP port %u: %s", port, strerror(-error))
+			 : 0;
+}
+
+static void sklookup_del_udp(struct redirect *r, enum proto_family family, uint16_t port)
+{
+	struct sklookup_port key = key_of(family, port);
+
+	bpf_map__delete_elem(r->skel->maps.udp, &key, sizeof(key), 0);
+}
+
 const struct redirect_ops redirect_sklookup = {
 	.name = "sk_lookup",
 	.open = sklookup_open,
 	.close = sklookup_close,
 	.add = sklookup_add,
 	.del = sklookup_del,
+	.add_udp = sklookup_add_udp,
+	.del_udp = sklookup_del_udp,
 	.destination = addr_of_socket,
 };

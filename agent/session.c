@@ -247,7 +247,9 @@ static void on_connect(struct session *s, const struct msg *m)
 
 static void on_udp_open(struct session *s, const struct msg *m)
 {
-	if (udp_open(&s->agent->loop, &s->mux, m) < 0)
+	const struct udp_ports ports = { &s->agent->steal, &s->agent->mirror };
+
+	if (udp_open(&s->agent->loop, &ports, &s->mux, m) < 0)
 		refuse(s, "the client asked for a UDP socket that makes no sense");
 }
 

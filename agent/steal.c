@@ -155,27 +155,25 @@ static int ensure_open(struct steal *s, struct err *e)
 	return 0;
 }
 
-static int take_lock(struct steal_port *p, struct err *e)
+/* The lock of a port of the namespace; an fd or -errno. */
+static int take_lock(const char *protocol, enum proto_family family, uint16_t port, struct err *e)
 {
 	struct sockaddr_un name = { .sun_family = AF_UNIX };
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	size_t len = (size_t)snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1,
-		"mirrord-trace/steal/tcp/%d/%u", p->family, p->port);
+		"mirrord-trace/steal/%s/%d/%u", protocol, family, port);
 
 	if (fd < 0)
 		return err_set(e, -errno, "cannot make a socket: %s", strerror(errno));
 	len += offsetof(struct sockaddr_un, sun_path) + 1;
-	if (bind(fd, (struct sockaddr *)&name, (socklen_t)len) == 0) {
-		p->lock = take_fd(&fd);
-		return 0;
-	}
+	if (bind(fd, (struct sockaddr *)&name, (socklen_t)len) == 0)
+		return take_fd(&fd);
 	if (errno == EADDRINUSE)
 		return err_set(e, -EADDRINUSE,
-			"port %u (IPv%d) of the target is stolen already, by another agent; end "
-			"its "
-			"session, or mirror",
-			p->port, p->family);
-	return err_set(e, -errno, "cannot lock port %u: %s", p->port, strerror(errno));
+			"%s port %u (IPv%d) of the target is stolen already; end that session, or "
+			"mirror",
+			protocol, port, family);
+	return err_set(e, -errno, "cannot lock %s port %u: %s", protocol, port, strerror(errno));
 }
 
 int steal_add(struct steal *s, struct steal_port *p, const struct subscriber *owner,
@@ -194,9 +192,10 @@ int steal_add(struct steal *s, struct steal_port *p, const struct subscriber *ow
 			port, family);
 	if (s->ports.count >= REDIRECT_PORTS_MAX)
 		return err_set(e, -ENOSPC, "%d ports are stolen already", REDIRECT_PORTS_MAX);
-	r = take_lock(p, e);
+	r = take_lock("tcp", family, port, e);
 	if (r < 0)
 		return r;
+	p->lock = r;
 	r = htab_add(&s->ports, &p->node, port_key(family, port));
 	if (r < 0) {
 		close_fd(&p->lock);
@@ -214,5 +213,34 @@ void steal_del(struct steal *s, struct steal_port *p)
 {
 	s->ops->del(s->redirect, p->family, p->port);
 	htab_del(&s->ports, &p->node);
+	close_fd(&p->lock);
+}
+
+/* --- datagrams --- */
+
+int steal_udp_add(struct steal *s, struct steal_udp *p, enum proto_family family, uint16_t port,
+	int fd, struct err *e)
+{
+	int r = ensure_open(s, e), lock;
+
+	if (r < 0)
+		return r;
+	if (!s->ops->add_udp)
+		return err_set(e, -EOPNOTSUPP,
+			"%s cannot steal UDP ports; mirror, or use Linux 5.9", s->ops->name);
+	lock = take_lock("udp", family, port, e);
+	if (lock < 0)
+		return lock;
+	r = s->ops->add_udp(s->redirect, family, port, fd, e);
+	if (r < 0)
+		close(lock);
+	else
+		*p = (struct steal_udp){ .family = family, .port = port, .lock = lock };
+	return r;
+}
+
+void steal_udp_del(struct steal *s, struct steal_udp *p)
+{
+	s->ops->del_udp(s->redirect, p->family, p->port);
 	close_fd(&p->lock);
 }

@@ -39,6 +39,20 @@ int steal_add(struct steal *s, struct steal_port *p, const struct subscriber *ow
 /* steal_del() - give the port back to the pod. Connections that were accepted live on. */
 void steal_del(struct steal *s, struct steal_port *p);
 
+/* A UDP port whose new datagrams come to a socket. */
+struct steal_udp {
+	enum proto_family family;
+	uint16_t port;
+	int lock; /* as of steal_port */
+};
+
+/* steal_udp_add() - give the port's new datagrams to the UDP socket fd, which is the caller's. 0,
+ * or -errno with a sentence in e; -EADDRINUSE when somebody else has them, -EOPNOTSUPP when the
+ * kernel has no way. */
+int steal_udp_add(struct steal *s, struct steal_udp *p, enum proto_family family, uint16_t port,
+	int fd, struct err *e);
+void steal_udp_del(struct steal *s, struct steal_udp *p);
+
 /* steal_method() - how it is done, for people: "sk_lookup", "nft". */
 const char *steal_method(const struct steal *s);
 

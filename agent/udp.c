@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "log.h"
+#include "udp_mirror.h"
+#include "udp_steal.h"
 
 /* What one socket may receive in a turn of the loop, so that a flood holds up nothing else. */
 #define UDP_TURN_BYTES (256u << 10)
@@ -20,8 +22,11 @@ struct udp {
 	struct watch watch;
 	struct deferred release;
 	sa_family_t family;
+	struct addr bind; /* as it was asked */
 	struct addr peer; /* connected to; AF_UNSPEC: to nobody */
 	unsigned long dropped;
+	struct udp_steal *stolen; /* NULL: an ordinary socket */
+	struct udp_mirror copied; /* not open: nothing is mirrored */
 };
 
 static struct udp *udp_of(struct channel *c)
@@ -40,6 +45,8 @@ static void udp_close(struct udp *u)
 
 	if (u->dropped)
 		log_dbg("channel %u: %lu datagrams dropped", u->ch.id, u->dropped);
+	udp_steal_close(u->stolen);
+	udp_mirror_close(&u->copied);
 	loop_del(u->loop, &u->watch);
 	close_fd(&fd);
 	loop_defer(u->loop, &u->release);
@@ -49,6 +56,8 @@ static struct addr local_of(const struct udp *u)
 {
 	struct addr a;
 
+	if (u->stolen || u->copied.mirror)
+		return u->bind;
 	if (addr_of_socket(u->watch.fd, &a) < 0)
 		return addr_v4(INADDR_ANY, 0);
 	return addr_unmap(&a);
@@ -79,21 +88,46 @@ static void pass_on(struct udp *u, const struct addr *peer, const uint8_t *p, si
 		u->dropped++;
 }
 
-/* One call of recvfrom(2): what came of it is told. How many bytes, or -errno; an error that the
+/* A copy; the kernel does not know whom a mirrored port is connected to. */
+static void got_copy(struct udp_mirror *copied, const struct addr *peer, const uint8_t *p, size_t n)
+{
+	struct udp *u = container_of(copied, struct udp, copied);
+
+	if (!u->peer.sa.sa_family || addr_equal(&u->peer, peer))
+		pass_on(u, peer, p, n);
+}
+
+/* A datagram's length and its peer, or -errno; -ENOMSG: it is not for the client. */
+static ssize_t receive(struct udp *u, uint8_t *p, size_t n, struct addr *peer)
+{
+	socklen_t len = sizeof(*peer);
+	ssize_t got;
+
+	if (!u->stolen) {
+		got = recvfrom(u->watch.fd, p, n, 0, &peer->sa, &len);
+		return got < 0 ? -errno : got;
+	}
+	got = udp_steal_receive(u->stolen, u->watch.fd, p, n, peer);
+	/* The kernel does not know whom a stolen port is connected to. */
+	if (got >= 0 && u->peer.sa.sa_family && !addr_equal(&u->peer, peer))
+		return -ENOMSG;
+	return got;
+}
+
+/* One attempt to receive: what came of it is told. How many bytes, or -errno; an error that the
  * kernel kept for the socket, as of ICMP, counts as none. */
 static ssize_t receive_one(struct udp *u)
 {
 	static uint8_t bytes[PROTO_DATAGRAM_MAX];
 	struct addr peer = { 0 };
-	socklen_t len = sizeof(peer);
-	ssize_t n = recvfrom(u->watch.fd, bytes, sizeof(bytes), 0, &peer.sa, &len);
+	ssize_t n = receive(u, bytes, sizeof(bytes), &peer);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return -errno;
-	if (n < 0)
-		tell_error(u, errno, &u->peer);
-	else
+	if (n == -EAGAIN || n == -EINTR)
+		return n;
+	if (n >= 0)
 		pass_on(u, &peer, bytes, (size_t)n);
+	else if (n != -ENOMSG)
+		tell_error(u, (int)-n, &u->peer);
 	return n < 0 ? 0 : n;
 }
 
@@ -115,6 +149,10 @@ static int send_once(const struct udp *u, const struct addr *to, struct span s)
 	const struct addr peer = addr_map(to, u->family);
 	ssize_t n;
 
+	if (u->stolen)
+		return -udp_steal_send(u->stolen, to, s);
+	if (udp_mirror_has(&u->copied, to))
+		return 0;
 	if (addr_equal(&u->peer, to))
 		n = send(u->watch.fd, s.data, s.len, MSG_NOSIGNAL);
 	else
@@ -139,25 +177,52 @@ static void udp_send(struct udp *u, const struct msg *m)
 	channel_consumed(&u->ch, PROTO_MESSAGE_COST(m->datagram.bytes.len));
 }
 
-/* A wildcard without a port is nobody: the socket is connected no more. */
+/* A wildcard without a port: the socket is connected no more. */
+static bool is_nobody(const struct addr *peer)
+{
+	return addr_is_wildcard(peer) && !addr_port(peer);
+}
+
+static void set_peer(struct udp *u, const struct addr *peer)
+{
+	u->peer = *peer;
+	if (is_nobody(peer))
+		u->peer = (struct addr){ 0 };
+}
+
 static int connect_to(struct udp *u, const struct addr *peer)
 {
 	const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
 	const struct addr to = addr_map(peer, u->family);
-	bool off = addr_is_wildcard(peer) && !addr_port(peer);
+	bool off = is_nobody(peer);
 
 	if (connect(u->watch.fd, off ? &nobody : &to.sa, off ? sizeof(nobody) : addr_len(&to)) < 0)
 		return errno;
-	u->peer = off ? (struct addr){ 0 } : *peer;
+	set_peer(u, peer);
 	return 0;
+}
+
+/* *local: the address that the peer sees, if there is one. */
+static int connect_stolen(struct udp *u, const struct addr *peer, struct addr *local)
+{
+	int r = 0;
+
+	if (!is_nobody(peer))
+		r = udp_steal_source(u->stolen, peer, local);
+	if (r == 0)
+		set_peer(u, peer);
+	return -r;
 }
 
 static void udp_connect(struct udp *u, const struct msg *m)
 {
 	struct msg answer = { .type = MSG_udp_connected, .id = u->ch.id };
+	const struct addr *peer = &m->udp_connect.peer;
+	struct addr local = u->bind;
+	int error = u->stolen ? connect_stolen(u, peer, &local) : connect_to(u, peer);
 
-	answer.udp_connected.error = (uint32_t)connect_to(u, &m->udp_connect.peer);
-	answer.udp_connected.local = local_of(u);
+	answer.udp_connected.error = (uint32_t)error;
+	answer.udp_connected.local = u->stolen ? local : local_of(u);
 	mux_send(u->ch.mux, &answer);
 }
 
@@ -227,21 +292,38 @@ static int make_socket(const struct msg_udp_open *o, sa_family_t family, struct 
 	setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on));
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind_address(o, family, &a) && bind(fd, &a.sa, addr_len(&a)) < 0)
+	if (o->mode == INCOMING_OFF && bind_address(o, family, &a) &&
+		bind(fd, &a.sa, addr_len(&a)) < 0)
 		return err_set(e, -errno, "the target's UDP port %u cannot be had: %s",
 			addr_port(&a), strerror(errno));
 	return take_fd(&fd);
 }
 
-static int start(struct udp *u, const struct msg_udp_open *o, struct err *e)
+/* What is stolen or mirrored is not bound by us: the pod's own socket is. */
+static int take_port(struct udp *u, const struct udp_ports *ports, const struct msg_udp_open *o,
+	int *fd, struct err *e)
 {
-	int fd, r;
+	int r;
 
-	if (o->mode != INCOMING_OFF)
-		return err_set(e, -EOPNOTSUPP, "this agent does not take UDP ports over");
-	fd = make_socket(o, u->family, e);
-	if (fd < 0)
-		return fd;
+	if (o->mode == INCOMING_STEAL)
+		return udp_steal_open(&u->stolen, ports->steal, u->family, &o->bind, fd, e);
+	r = *fd = make_socket(o, u->family, e);
+	if (r < 0 || o->mode == INCOMING_OFF)
+		return MIN(r, 0);
+	u->copied.datagram = got_copy;
+	r = udp_mirror_open(&u->copied, ports->mirror, u->family, &o->bind, e);
+	if (r < 0)
+		close_fd(fd);
+	return r;
+}
+
+static int start(
+	struct udp *u, const struct udp_ports *ports, const struct msg_udp_open *o, struct err *e)
+{
+	int fd = -1, r = take_port(u, ports, o, &fd, e);
+
+	if (r < 0)
+		return r;
 	r = loop_add(u->loop, &u->watch, fd, EPOLLIN, udp_event);
 	if (r < 0) {
 		close(fd);
@@ -262,6 +344,7 @@ static int udp_new(struct udp **out, struct loop *loop, struct mux *mux, const s
 	}
 	u->loop = loop;
 	u->watch.fd = -1;
+	u->bind = m->udp_open.bind;
 	u->family = m->udp_open.family == PROTO_IPV6 ? AF_INET6 : AF_INET;
 	deferred_init(&u->release, udp_release);
 	*out = u;
@@ -278,32 +361,56 @@ static bool is_sane(const struct msg *m)
 	       (o->mode == INCOMING_OFF || addr_port(&o->bind));
 }
 
-int udp_open(struct loop *loop, struct mux *mux, const struct msg *m)
+/* How a port was taken over, for people. */
+static const char *way(const struct udp *u, const struct udp_ports *ports)
 {
-	struct msg answer = { .type = MSG_udp_opened, .id = m->id };
-	struct err e = { "" };
-	struct udp *u = NULL;
+	if (u->stolen)
+		return steal_method(ports->steal);
+	return u->copied.mirror ? "packet ring" : "";
+}
+
+static void tell_opened(
+	struct mux *mux, uint32_t id, int error, const struct addr *local, const char *text)
+{
+	struct msg m = {
+		.type = MSG_udp_opened,
+		.id = id,
+		.udp_opened = {
+			.error = (uint32_t)-error,
+			.local = *local,
+			.text = span_of(text),
+		},
+	};
+
+	log_dbg("channel %u: UDP socket%s%s", id, *text ? ", " : "", text);
+	mux_send(mux, &m);
+}
+
+int udp_open(struct loop *loop, const struct udp_ports *ports, struct mux *mux, const struct msg *m)
+{
+	const struct addr *bind = &m->udp_open.bind;
+	struct addr local;
+	struct udp *u;
+	struct err e;
 	int r;
 
 	if (!is_sane(m))
 		return -EPROTO;
-	answer.udp_opened.local = m->udp_open.bind;
 	r = udp_new(&u, loop, mux, m);
 	if (r == -EEXIST)
 		return -EPROTO;
-	if (r < 0)
-		err_set(&e, r, "the agent cannot open another channel: %s", strerror(-r));
-	else
-		r = start(u, &m->udp_open, &e);
-	if (r == 0)
-		answer.udp_opened.local = local_of(u);
-	answer.udp_opened.error = (uint32_t)-r;
-	answer.udp_opened.text = span_of(e.text);
-	log_dbg("channel %u: UDP socket%s%s", m->id, r ? ", " : "", e.text);
-	mux_send(mux, &answer);
-	if (r < 0 && u) {
+	if (r < 0) {
+		tell_opened(mux, m->id, r, bind, "the agent cannot open another channel");
+		return 0;
+	}
+	r = start(u, ports, &m->udp_open, &e);
+	if (r < 0) {
+		tell_opened(mux, m->id, r, bind, e.text);
 		channel_close(&u->ch);
 		udp_close(u);
+		return 0;
 	}
+	local = local_of(u);
+	tell_opened(mux, m->id, 0, &local, way(u, ports));
 	return 0;
 }

@@ -126,6 +126,23 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	return addr_port(a) == addr_port(b) && addr_same_ip(a, b);
 }
 
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	h = (h ^ v) * 0xff51afd7ed558ccdu;
+	return h ^ h >> 32;
+}
+
+uint64_t addr_hash(const struct addr *a, uint64_t seed)
+{
+	uint64_t ip[2] = { 0 };
+
+	if (a->sa.sa_family == AF_INET6)
+		memcpy(ip, &a->in6.sin6_addr, sizeof(ip));
+	else
+		ip[0] = a->in.sin_addr.s_addr;
+	return mix(mix(mix(seed, ip[0]), ip[1]), addr_port(a));
+}
+
 const char *addr_format(const struct addr *a, char s[static ADDR_STRLEN])
 {
 	char ip[INET6_ADDRSTRLEN], scope[16] = "";

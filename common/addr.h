@@ -38,6 +38,10 @@ bool addr_is_v4mapped(const struct addr *a);
 bool addr_same_ip(const struct addr *a, const struct addr *b);
 bool addr_equal(const struct addr *a, const struct addr *b); /* the same, and the same port */
 
+/* addr_hash() - of address and port; nobody who does not know the seed can choose addresses that
+ * collide. A hash can be the seed of the next. */
+uint64_t addr_hash(const struct addr *a, uint64_t seed);
+
 /* addr_unmap() - ::ffff:a.b.c.d becomes a.b.c.d; anything else is unchanged. */
 struct addr addr_unmap(const struct addr *a);
 

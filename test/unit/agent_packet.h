@@ -1,10 +1,11 @@
-/* TCP packets as the wire has them, for the tests of what reads them. */
+/* TCP and UDP packets as the wire has them, for the tests of what reads them. */
 #ifndef TEST_UNIT_AGENT_PACKET_H
 #define TEST_UNIT_AGENT_PACKET_H
 
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 
 #include "addr.h"
@@ -22,7 +23,7 @@ struct packet_spec {
 	const char *text;
 	size_t ip_options, tcp_options; /* bytes, a multiple of 4 */
 	uint16_t fragment;              /* IPv4's flags and offset */
-	uint8_t protocol;               /* 0: TCP */
+	uint8_t protocol;               /* 0: TCP; UDP has no flags and options */
 	bool no_length;                 /* 0 in the IP header */
 };
 
@@ -35,13 +36,42 @@ static inline uint16_t made_sum(uint32_t sum, const uint8_t *p, size_t n)
 	return (uint16_t)sum;
 }
 
+static inline size_t made_header(const struct packet_spec *s)
+{
+	return s->protocol == IPPROTO_UDP ? sizeof(struct udphdr)
+					  : sizeof(struct tcphdr) + s->tcp_options;
+}
+
+/* The transport header and the text; sum: of the pseudo-header. */
+static inline void make_segment(
+	uint8_t *p, const struct packet_spec *s, size_t segment, uint32_t sum)
+{
+	struct tcphdr *tcp = (struct tcphdr *)p;
+	struct udphdr *udp = (struct udphdr *)p;
+	struct addr src, dst;
+
+	assert_int_equal(addr_parse(&src, s->src), 0);
+	assert_int_equal(addr_parse(&dst, s->dst), 0);
+	tcp->th_sport = htons(addr_port(&src)); /* UDP has the ports at the same place */
+	tcp->th_dport = htons(addr_port(&dst));
+	if (s->text)
+		memcpy(p + made_header(s), s->text, strlen(s->text));
+	if (s->protocol == IPPROTO_UDP) {
+		udp->uh_ulen = htons((uint16_t)segment);
+		udp->uh_sum = htons((uint16_t)~made_sum(sum, p, segment));
+		return;
+	}
+	tcp->th_seq = htonl(s->seq);
+	tcp->th_off = (unsigned)(made_header(s) / 4) & 15;
+	tcp->th_flags = s->flags;
+	tcp->th_sum = htons((uint16_t)~made_sum(sum, p, segment));
+}
+
 static inline struct made_packet make_packet(const struct packet_spec *s)
 {
-	size_t text = s->text ? strlen(s->text) : 0,
-	       segment = sizeof(struct tcphdr) + s->tcp_options + text;
+	size_t text = s->text ? strlen(s->text) : 0, segment = made_header(s) + text;
 	struct made_packet m = { .len = 0 };
 	struct addr src, dst;
-	struct tcphdr *tcp;
 	uint32_t sum;
 
 	assert_int_equal(addr_parse(&src, s->src), 0);
@@ -69,16 +99,8 @@ static inline struct made_packet make_packet(const struct packet_spec *s)
 		ip->ip6_dst = dst.in6.sin6_addr;
 		sum = made_sum(0, (const uint8_t *)&ip->ip6_src, 32);
 	}
-	tcp = (struct tcphdr *)(m.data + m.len);
-	tcp->th_sport = htons(addr_port(&src));
-	tcp->th_dport = htons(addr_port(&dst));
-	tcp->th_seq = htonl(s->seq);
-	tcp->th_off = (unsigned)((sizeof(*tcp) + s->tcp_options) / 4) & 15;
-	tcp->th_flags = s->flags;
-	if (text)
-		memcpy((uint8_t *)tcp + sizeof(*tcp) + s->tcp_options, s->text, text);
-	sum += IPPROTO_TCP + (uint32_t)segment;
-	tcp->th_sum = htons((uint16_t)~made_sum(sum, (const uint8_t *)tcp, segment));
+	sum += (s->protocol == IPPROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP) + (uint32_t)segment;
+	make_segment(m.data + m.len, s, segment, sum);
 	m.len += segment;
 	return m;
 }

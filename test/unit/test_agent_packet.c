@@ -8,6 +8,8 @@
 #define C6 "[fd00::2]:5000"
 #define S6 "[fd00::1]:80"
 
+#define UDP .protocol = IPPROTO_UDP
+
 static void segments_are_found(void **state)
 {
 	static const struct packet_spec cases[] = {
@@ -20,6 +22,9 @@ static void segments_are_found(void **state)
 		{ C6, S6, .flags = TH_ACK | TH_FIN, .text = "hello" },
 		{ C6, S6, .flags = TH_ACK, .text = "big", .no_length = true },
 		{ C6, S6, .flags = TH_SYN, .tcp_options = 20 },
+		{ C4, S4, .protocol = IPPROTO_UDP, .text = "a datagram" },
+		{ C4, S4, .protocol = IPPROTO_UDP, .ip_options = 8 },
+		{ C6, S6, .protocol = IPPROTO_UDP, .text = "a datagram" },
 	};
 
 	(void)state;
@@ -33,6 +38,7 @@ static void segments_are_found(void **state)
 			fail_msg("case %zu is refused", i);
 		assert_string_equal(addr_format(&k.src, src), cases[i].src);
 		assert_string_equal(addr_format(&k.dst, dst), cases[i].dst);
+		assert_int_equal(k.protocol, cases[i].protocol ? cases[i].protocol : IPPROTO_TCP);
 		assert_int_equal(k.seq, cases[i].seq);
 		assert_int_equal(k.flags, cases[i].flags);
 		assert_int_equal(k.len, strlen(text));
@@ -57,6 +63,7 @@ static void what_is_not_all_there_is_refused(void **state)
 	static const struct packet_spec cases[] = {
 		{ C4, S4, .flags = TH_ACK, .text = "hello", .ip_options = 8, .tcp_options = 12 },
 		{ C6, S6, .flags = TH_ACK, .text = "hello", .tcp_options = 12 },
+		{ C4, S4, .protocol = IPPROTO_UDP, .text = "hello" },
 	};
 	struct packet k;
 
@@ -78,7 +85,8 @@ static void what_is_not_all_there_is_refused(void **state)
 static void other_packets_are_refused(void **state)
 {
 	static const struct packet_spec specs[] = {
-		{ C4, S4, .protocol = IPPROTO_UDP },
+		{ C4, S4, .protocol = IPPROTO_ICMP },
+		{ C4, S4, .protocol = IPPROTO_UDP, .fragment = IP_MF },
 		{ C4, S4, .fragment = IP_MF },
 		{ C4, S4, .fragment = 1 },
 		{ C6, S6, .protocol = IPPROTO_ROUTING },
@@ -120,6 +128,8 @@ static void a_wrong_checksum_is_seen(void **state)
 		{ C4, S4, .seq = 77, .flags = TH_ACK, .text = "even" },
 		{ C4, S4, .seq = 77, .flags = TH_ACK, .text = "odd", .ip_options = 4 },
 		{ C6, S6, .seq = 77, .flags = TH_ACK, .text = "a longer text", .tcp_options = 12 },
+		{ C4, S4, .protocol = IPPROTO_UDP, .text = "even" },
+		{ C6, S6, .protocol = IPPROTO_UDP, .text = "odd" },
 	};
 	struct packet k;
 
@@ -131,6 +141,45 @@ static void a_wrong_checksum_is_seen(void **state)
 		assert_true(packet_sum_ok(&k));
 		m.data[m.len - 1] ^= 1;
 		assert_false(packet_sum_ok(&k));
+	}
+}
+
+static void udp_over_ipv4_may_have_no_checksum(void **state)
+{
+	static const struct packet_spec four = { C4, S4, .protocol = IPPROTO_UDP, .text = "x" },
+					six = { C6, S6, .protocol = IPPROTO_UDP, .text = "x" };
+	struct made_packet m = make_packet(&four);
+	struct packet k;
+
+	(void)state;
+	memset(m.data + sizeof(struct ip) + offsetof(struct udphdr, uh_sum), 0, 2);
+	assert_int_equal(packet_parse(&k, m.data, m.len, m.len), 0);
+	assert_true(packet_sum_ok(&k));
+	m = make_packet(&six);
+	memset(m.data + sizeof(struct ip6_hdr) + offsetof(struct udphdr, uh_sum), 0, 2);
+	assert_int_equal(packet_parse(&k, m.data, m.len, m.len), 0);
+	assert_false(packet_sum_ok(&k));
+}
+
+/* A datagram's own length counts, and lies within the packet's. */
+static void a_datagrams_length_is_checked(void **state)
+{
+	static const struct packet_spec spec = { C4, S4, .protocol = IPPROTO_UDP, .text = "hello" };
+	static const struct {
+		uint8_t length;
+		int len; /* -1: refused */
+	} cases[] = { { 13, 5 }, { 12, 4 }, { 8, 0 }, { 7, -1 }, { 0, -1 }, { 14, -1 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct made_packet m = make_packet(&spec);
+		struct packet k;
+		int r;
+
+		m.data[sizeof(struct ip) + 5] = cases[i].length;
+		r = packet_parse(&k, m.data, m.len, m.len);
+		if (r < 0 ? cases[i].len >= 0 : (int)k.len != cases[i].len)
+			fail_msg("length %u", cases[i].length);
 	}
 }
 
@@ -199,6 +248,9 @@ static uint32_t run(const struct sock_filter *prog, size_t n, const struct frame
 		case BPF_JMP | BPF_JEQ | BPF_K:
 			pc += a == i->k ? i->jt : i->jf;
 			break;
+		case BPF_JMP | BPF_JGT | BPF_K:
+			pc += a > i->k ? i->jt : i->jf;
+			break;
 		case BPF_JMP | BPF_JSET | BPF_K:
 			pc += a & i->k ? i->jt : i->jf;
 			break;
@@ -231,7 +283,14 @@ static uint32_t filter_packet(
 static void the_filter_passes_what_is_mirrored(void **state)
 {
 	static const struct packet_ports ports = {
-		.v4 = { 80, 443, 24 }, .nv4 = 3, .v6 = { 80, 8080 }, .nv6 = 2
+		.v4 = { 80, 443, 24 },
+		.nv4 = 3,
+		.v6 = { 80, 8080 },
+		.nv6 = 2,
+		.udp4 = { 53, 443 },
+		.nudp4 = 2,
+		.udp6 = { 5353 },
+		.nudp6 = 1,
 	};
 	static const struct {
 		const char *name;
@@ -247,7 +306,19 @@ static void the_filter_passes_what_is_mirrored(void **state)
 		{ "the port as source", { S4, C4, .flags = TH_RST }, PACKET_HOST, false },
 		{ "on its way out", { C4, S4, .flags = TH_ACK }, PACKET_OUTGOING, false },
 		{ "for another host", { C4, S4, .flags = TH_ACK }, PACKET_OTHERHOST, false },
-		{ "UDP", { C4, S4, .protocol = IPPROTO_UDP }, PACKET_HOST, false },
+		{ "UDP to a port of TCP", { C4, S4, UDP }, PACKET_HOST, false },
+		{ "TCP to a port of UDP", { C4, "10.0.0.1:53", .flags = TH_SYN }, PACKET_HOST,
+			false },
+		{ "UDP", { C4, "10.0.0.1:443", UDP, .ip_options = 8 }, PACKET_HOST, true },
+		{ "UDP, broadcast", { C4, "10.0.0.255:53", UDP }, PACKET_BROADCAST, true },
+		{ "UDP, multicast", { C4, "224.0.0.1:53", UDP }, PACKET_MULTICAST, true },
+		{ "UDP for another host", { C4, "10.0.0.1:53", UDP }, PACKET_OTHERHOST, false },
+		{ "UDP on its way out", { C4, "10.0.0.1:53", UDP }, PACKET_OUTGOING, false },
+		{ "a UDP answer", { "10.0.0.1:53", C4, UDP }, PACKET_OUTGOING, false },
+		{ "UDP over IPv6", { C6, "[fd00::1]:5353", UDP }, PACKET_HOST, true },
+		{ "UDP over IPv6, a port of IPv4", { C6, "[fd00::1]:53", UDP }, PACKET_HOST,
+			false },
+		{ "ICMP", { C4, S4, .protocol = IPPROTO_ICMP }, PACKET_HOST, false },
 		{ "a later fragment", { C4, S4, .fragment = 100 }, PACKET_HOST, false },
 		{ "a server's reset", { S4, C4, .flags = TH_RST | TH_ACK }, PACKET_OUTGOING, true },
 		{ "a server's data", { S4, C4, .flags = TH_ACK }, PACKET_OUTGOING, false },
@@ -280,6 +351,7 @@ static void the_filter_holds_all_ports(void **state)
 	static struct packet_ports ports;
 	const struct packet_spec last4 = { C4, "10.0.0.1:2023", .flags = TH_ACK };
 	const struct packet_spec last6 = { C6, "[fd00::1]:3535", .flags = TH_ACK };
+	const struct packet_spec last_udp = { C6, "[fd00::1]:5535", UDP };
 	const struct packet_spec none6 = { C6, "[fd00::1]:2023", .flags = TH_ACK };
 
 	(void)state;
@@ -290,6 +362,10 @@ static void the_filter_holds_all_ports(void **state)
 		ports.v6[ports.nv6] = (uint16_t)(3024 + ports.nv6);
 	assert_int_equal(filter_packet(&ports, &last6, PACKET_HOST), UINT32_MAX);
 	assert_int_equal(filter_packet(&ports, &none6, PACKET_HOST), 0);
+	for (; ports.nudp6 < PACKET_UDP_PORTS_MAX; ports.nudp6++)
+		ports.udp6[ports.nudp6] = (uint16_t)(5024 + ports.nudp6);
+	assert_int_equal(filter_packet(&ports, &last_udp, PACKET_HOST), UINT32_MAX);
+	assert_int_equal(filter_packet(&ports, &last6, PACKET_HOST), UINT32_MAX);
 	ports.nv4 = ports.nv6 = 0;
 	assert_int_equal(filter_packet(&ports, &last6, PACKET_HOST), 0);
 }
@@ -302,6 +378,8 @@ int main(void)
 		cmocka_unit_test(what_is_not_all_there_is_refused),
 		cmocka_unit_test(other_packets_are_refused),
 		cmocka_unit_test(a_wrong_checksum_is_seen),
+		cmocka_unit_test(udp_over_ipv4_may_have_no_checksum),
+		cmocka_unit_test(a_datagrams_length_is_checked),
 		cmocka_unit_test(the_filter_passes_what_is_mirrored),
 		cmocka_unit_test(the_filter_holds_all_ports),
 	};

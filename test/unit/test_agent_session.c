@@ -69,8 +69,9 @@ void mirror_del(__attribute__((unused)) struct mirror *m, struct mirror_port *p)
 	note("-m%u ", p->to.id);
 }
 
-int udp_open(__attribute__((unused)) struct loop *loop, __attribute__((unused)) struct mux *mux,
-	const struct msg *m)
+int udp_open(__attribute__((unused)) struct loop *loop,
+	__attribute__((unused)) const struct udp_ports *ports,
+	__attribute__((unused)) struct mux *mux, const struct msg *m)
 {
 	if (!(m->id & PROTO_CLIENT_CHANNEL))
 		return -EPROTO;

@@ -4,10 +4,67 @@
 #include "agent_client.h"
 
 static int result; /* of the last udp_open() */
+static const struct udp_ports ports;
+
+/* Stand-ins: nothing is stolen here; test/e2e/ does. */
+int udp_steal_open(__attribute__((unused)) struct udp_steal **out,
+	__attribute__((unused)) struct steal *s, __attribute__((unused)) sa_family_t family,
+	__attribute__((unused)) const struct addr *at, __attribute__((unused)) int *fd,
+	struct err *e)
+{
+	return err_set(e, -EADDRINUSE, "not today");
+}
+
+void udp_steal_close(struct udp_steal *u)
+{
+	assert_null(u);
+}
+
+ssize_t udp_steal_receive(__attribute__((unused)) struct udp_steal *u,
+	__attribute__((unused)) int fd, __attribute__((unused)) void *p,
+	__attribute__((unused)) size_t n, __attribute__((unused)) struct addr *peer)
+{
+	return -EAGAIN;
+}
+
+int udp_steal_send(__attribute__((unused)) const struct udp_steal *u,
+	__attribute__((unused)) const struct addr *peer, __attribute__((unused)) struct span s)
+{
+	return 0;
+}
+
+int udp_steal_source(__attribute__((unused)) const struct udp_steal *u,
+	__attribute__((unused)) const struct addr *peer, __attribute__((unused)) struct addr *from)
+{
+	return 0;
+}
+
+int udp_mirror_open(__attribute__((unused)) struct udp_mirror *u,
+	__attribute__((unused)) struct mirror *m, __attribute__((unused)) sa_family_t family,
+	__attribute__((unused)) const struct addr *at, struct err *e)
+{
+	return err_set(e, -EPERM, "not today");
+}
+
+void udp_mirror_close(struct udp_mirror *u)
+{
+	assert_null(u->mirror);
+}
+
+bool udp_mirror_has(__attribute__((unused)) const struct udp_mirror *u,
+	__attribute__((unused)) const struct addr *a)
+{
+	return false;
+}
+
+const char *steal_method(__attribute__((unused)) const struct steal *s)
+{
+	return "magic";
+}
 
 static void message(struct mux *m, const struct msg *msg)
 {
-	result = udp_open(&loop, m, msg);
+	result = udp_open(&loop, &ports, m, msg);
 }
 
 static void begin(void)
@@ -46,6 +103,14 @@ static struct msg open_udp(enum proto_family family, struct addr at)
 		.id = CHANNEL,
 		.udp_open = { .mode = INCOMING_OFF, .family = family, .bind = at },
 	};
+}
+
+static struct msg take_udp(enum incoming_mode mode)
+{
+	struct msg m = open_udp(PROTO_IPV4, addr_v4(INADDR_ANY, 53));
+
+	m.udp_open.mode = mode;
+	return m;
 }
 
 static struct msg to(struct addr peer, const void *p, size_t n)
@@ -197,6 +262,8 @@ static void the_kernels_own_errno_comes_back(void **state)
 	} cases[] = {
 		{ open_udp(PROTO_IPV4, taken), { 0 }, "udp_opened(98) " },
 		{ open_udp(PROTO_IPV4, addr_v4(0xc0000201, 0)), { 0 }, "udp_opened(99) " },
+		{ take_udp(INCOMING_STEAL), { 0 }, "udp_opened(98) " },
+		{ take_udp(INCOMING_MIRROR), { 0 }, "udp_opened(1) " },
 		{ open_udp(PROTO_IPV4, nobody), to(addr_v4(INADDR_LOOPBACK, 0), "", 0),
 			"udp_opened(0) udp_error(22) " },
 		{ open_udp(PROTO_IPV4, nobody), connect_udp(loopback(AF_INET6)),

@@ -27,7 +27,7 @@ struct flow {
 	uint64_t sum, seed; /* of what was received; of what is sent */
 	bool consume, pumping;
 	bool reset_on_data;
-	unsigned eofs, resets, writable;
+	unsigned eofs, resets, writable, posted;
 	int error;
 };
 
@@ -108,6 +108,27 @@ static void flow_writable(struct channel *c)
 	if (f->pumping)
 		flow_pump(f);
 }
+
+/* A datagram or a packet. */
+static void flow_message(struct channel *c, const struct msg *m)
+{
+	struct flow *f = container_of(c, struct flow, ch);
+	size_t n = m->type == MSG_packet ? m->packet.bytes.len : m->datagram.bytes.len;
+
+	assert_true(m->type == MSG_packet || m->type == MSG_datagram);
+	f->posted++;
+	f->got += n;
+	if (f->consume)
+		channel_consumed(c, PROTO_MESSAGE_COST(n));
+}
+
+static const struct channel_ops post_ops = {
+	.data = flow_data,
+	.eof = flow_eof,
+	.reset = flow_reset,
+	.writable = flow_writable,
+	.message = flow_message,
+};
 
 static const struct channel_ops flow_ops = {
 	.data = flow_data,
@@ -805,6 +826,139 @@ static void a_flush_that_empties_the_queue_wakes_who_waits(void **state)
 	run_until(&loop, f.writable);
 }
 
+/* --- datagrams and packets --- */
+
+static void post_open(struct flow *f, struct end *e, uint32_t id)
+{
+	*f = (struct flow){ 0 };
+	assert_int_equal(channel_open(&f->ch, &e->mux, id, &post_ops), 0);
+}
+
+static struct msg packet_of(uint32_t id, uint32_t n)
+{
+	static const uint8_t zeros[PROTO_DATA_MAX];
+
+	return (struct msg){ .type = MSG_packet, .id = id, .packet.bytes = { zeros, n } };
+}
+
+/* Post until the channel takes no more; how many. */
+static unsigned post_all(struct flow *f, uint32_t n)
+{
+	const struct msg m = packet_of(f->ch.id, n);
+	unsigned sent = 0;
+
+	while (channel_post(&f->ch, &m, n) == 0)
+		sent++;
+	return sent;
+}
+
+static void a_datagram_is_taken_whole_or_not_at_all(void **state)
+{
+	static struct flow from, to;
+
+	(void)state;
+	post_open(&from, &client, 1);
+	post_open(&to, &agent, 1);
+	assert_int_equal(
+		post_all(&from, PROTO_DATA_MAX), PROTO_WINDOW / PROTO_MESSAGE_COST(PROTO_DATA_MAX));
+	run_until(&loop, to.posted == PROTO_WINDOW / PROTO_MESSAGE_COST(PROTO_DATA_MAX));
+	assert_true(from.ch.may_send < PROTO_MESSAGE_COST(PROTO_DATA_MAX));
+	/* A smaller one has room still. */
+	assert_int_equal(post_all(&from, 1000),
+		PROTO_WINDOW % PROTO_MESSAGE_COST(PROTO_DATA_MAX) / PROTO_MESSAGE_COST(1000));
+	assert_int_equal(client.lost, 0);
+	assert_int_equal(agent.lost, 0);
+}
+
+static void an_empty_datagram_is_not_free(void **state)
+{
+	static struct flow from, to;
+
+	(void)state;
+	post_open(&from, &client, 1);
+	post_open(&to, &agent, 1);
+	assert_int_equal(post_all(&from, 0), PROTO_WINDOW / PROTO_MESSAGE_COST(0));
+	run_until(&loop, to.posted == PROTO_WINDOW / PROTO_MESSAGE_COST(0));
+	assert_int_equal(channel_room(&from.ch), 0);
+	assert_int_equal(agent.lost, 0);
+}
+
+/* Credit comes back for what was consumed, and with it the sender's turn, though it had some left:
+ * too little for the largest datagram. */
+static void who_waits_with_a_datagram_is_told(void **state)
+{
+	static struct flow from, to;
+	unsigned sent;
+
+	(void)state;
+	post_open(&from, &client, 1);
+	post_open(&to, &agent, 1);
+	to.consume = true;
+	sent = post_all(&from, PROTO_DATA_MAX);
+	assert_true(from.ch.may_send > 0);
+	run_until(&loop, from.writable);
+	assert_true(post_all(&from, PROTO_DATA_MAX) > 0);
+	run_until(&loop, to.posted > sent);
+	assert_int_equal(agent.lost, 0);
+}
+
+static void datagrams_beyond_the_credit_end_the_link(void **state)
+{
+	static struct flow f;
+	const unsigned max = PROTO_WINDOW / PROTO_MESSAGE_COST(PROTO_DATA_MAX);
+
+	(void)state;
+	post_open(&f, &client, 1);
+	for (unsigned i = 0; i < max; i++) {
+		raw_send(packet_of(1, PROTO_DATA_MAX));
+		unit_run(&loop, 0);
+	}
+	run_until(&loop, f.posted == max);
+	assert_int_equal(client.lost, 0);
+	raw_send(packet_of(1, PROTO_DATA_MAX));
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, EPROTO);
+	assert_int_equal(f.posted, max);
+}
+
+static void unwanted_datagrams_end_the_link(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1); /* a channel that takes none */
+	raw_send(packet_of(1, 1));
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, EPROTO);
+}
+
+static void datagrams_after_the_end_end_the_link(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	post_open(&f, &client, 1);
+	raw_send((struct msg){ .type = MSG_eof, .id = 1 });
+	raw_send(packet_of(1, 1));
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, EPROTO);
+	assert_int_equal(f.posted, 0);
+}
+
+static void messages_of_channels_that_are_not_open_are_dropped(void **state)
+{
+	static const enum msg_type types[] = { MSG_connecting, MSG_connected, MSG_packet,
+		MSG_udp_opened, MSG_udp_connected, MSG_datagram, MSG_udp_error };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		raw_send((struct msg){ .type = types[i], .id = PROTO_CLIENT_CHANNEL });
+	raw_send((struct msg){ .type = MSG_notice });
+	run_until(&loop, client.messages == 1);
+	assert_int_equal(client.last, MSG_notice);
+	assert_int_equal(client.lost, 0);
+}
+
 int main(void)
 {
 #define pair_test(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -841,6 +995,13 @@ int main(void)
 		raw_test(a_peer_that_lets_everything_pile_up_is_lost),
 		raw_test(a_flush_waits_for_the_peer_but_not_for_ever),
 		raw_test(a_flush_that_empties_the_queue_wakes_who_waits),
+		pair_test(a_datagram_is_taken_whole_or_not_at_all),
+		pair_test(an_empty_datagram_is_not_free),
+		pair_test(who_waits_with_a_datagram_is_told),
+		raw_test(datagrams_beyond_the_credit_end_the_link),
+		raw_test(unwanted_datagrams_end_the_link),
+		raw_test(datagrams_after_the_end_end_the_link),
+		raw_test(messages_of_channels_that_are_not_open_are_dropped),
 	};
 
 	return cmocka_run_group_tests_name("mux", tests, NULL, NULL);
