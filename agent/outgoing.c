@@ -131,6 +131,11 @@ static int bind_tcp(int fd, const struct msg_connect *c)
 	/* The port is chosen by connect, when the peer is known (Linux 4.2). */
 	if (!addr_port(&local))
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	if (bind(fd, &local.sa, addr_len(&local)) == 0)
+		return 0;
+	if (errno != EADDRINUSE || !c->any_port)
+		return -errno;
+	addr_set_port(&local, 0);
 	return bind(fd, &local.sa, addr_len(&local)) < 0 ? -errno : 0;
 }
 

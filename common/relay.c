@@ -180,6 +180,8 @@ static void relay_data(struct channel *c, const uint8_t *p, size_t n)
 	struct relay *r = relay_of(c);
 	ssize_t done = 0;
 
+	if (r->tap)
+		r->tap(r, p, n);
 	if (r->seqpacket) {
 		refuse(c);
 		return;

@@ -22,6 +22,9 @@ struct relay {
 	 * over without a reset, and over() follows. NULL: the channel is reset. Set before
 	 * relay_start(). */
 	void (*connected)(struct relay *r, int error);
+	/* Sees what the channel brings before the socket does; may be NULL. Set before
+	 * relay_start(). */
+	void (*tap)(struct relay *r, const uint8_t *p, size_t n);
 	/* Messages about the channel that are not the relay's; may be NULL. Set before
 	 * relay_start(). */
 	void (*message)(struct relay *r, const struct msg *m);

@@ -201,6 +201,19 @@ place() { # PID LINK IPV4 IPV6
 get() { client curl --silent --show-error --max-time 10 "${1:-http://$target_ip/}"; }
 answers() { [ "$(get "${2:-http://$target_ip/}")" = "$1" ]; }
 
+# target_etc: the target gets an /etc of its own, a copy, which is $etc here; and this side gets files
+# of name resolution that a test may write to: $own/NAME.
+etc=$T/etc own=$T/own
+target_etc() {
+	local name
+	cp -a /etc $etc && in_target mount --bind $etc /etc
+	mkdir $own
+	for name in resolv.conf hosts host.conf nsswitch.conf; do
+		touch $own/$name
+		mount --bind $own/$name /etc/$name
+	done
+}
+
 # ---- mirrord-trace --------------------------------------------------------------------------------
 
 # trace OPTIONS -- PROGRAM...: in the background, $tracer is its pid; its output goes to out and err.
@@ -209,6 +222,9 @@ trace() {
 	"$mirrord_trace" --engine "$ENGINE" -t "pid:$target" "$@" >$T/out 2>$T/err &
 	tracer=$!
 }
+
+# under [OPTION...] -- PROGRAM...: in the foreground, its output is the command's.
+under() { "$mirrord_trace" --engine "$ENGINE" -t "pid:$target" --incoming off "$@"; }
 
 # subscribed: the guest listens and the agent has said yes: the notice on stderr, or the answer itself.
 local_port() { ss -Hltn "sport = :$1" | grep -q .; }
@@ -230,12 +246,26 @@ converse() { # [--twin SIDE] FILE SCENARIO SIDE=COMMAND...
 		"c=nsenter --target $client --net $guests/glibc/sock" 2>&1
 }
 
-# same FILE SCENARIO LIBC OPTION...: the guest sees what it sees in the target.
+# same FILE SCENARIO VARIANT...: the guest sees what it sees in the target. A variant is "LIBC OPTION...".
+# All of them run at once: what a scenario waits for is mostly the kernel's second before a SYN is sent again.
 same() {
-	local sock=$guests/$3/sock wanted got
-	ports && wanted=$(converse "$1" "$2" "g=$(beside "$sock")")
-	ports && got=$(converse "$1" "$2" "g=$(beneath "$sock" "${@:4}")")
-	is "$2 ($3, ${*:4})" "$got" "$wanted"
+	local variant libc options players=()
+	for libc in glibc musl; do
+		ports
+		converse "$1" "$2" "g=$(beside "$guests/$libc/sock")" >"$T/wanted $libc" &
+		players+=($!)
+	done
+	for variant in "${@:3}"; do
+		read -r libc options <<<"$variant"
+		ports
+		# shellcheck disable=SC2086  # they are words
+		converse "$1" "$2" "g=$(beneath "$guests/$libc/sock" $options)" >"$T/got $variant" &
+		players+=($!)
+	done
+	wait "${players[@]}"
+	for variant in "${@:3}"; do
+		is "$2 ($variant)" "$(<"$T/got $variant")" "$(<"$T/wanted ${variant%% *}")"
+	done
 }
 
 # same_as_server FILE SCENARIO LIBC: a mirrored guest sees what the target's own server sees at the same time.

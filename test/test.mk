@@ -3,7 +3,9 @@
 DYNAMIC := $(patsubst test/guest/%.c,$(BUILD)/test/guest/glibc/%,$(wildcard test/guest/*.c))
 STATIC  := $(patsubst test/guest/%.c,$(BUILD)/test/guest/musl/%,$(wildcard test/guest/*.c))
 DEMO    := $(BUILD)/test/guest/demo-server
-GUESTS  := $(DYNAMIC) $(STATIC) $(DEMO)
+GO      := $(patsubst test/guest/%/main.go,$(BUILD)/test/guest/%,$(wildcard test/guest/*/main.go))
+JAVA    := $(patsubst test/guest/%.java,$(BUILD)/test/guest/%.class,$(wildcard test/guest/*.java))
+GUESTS  := $(DYNAMIC) $(STATIC) $(GO) $(JAVA)
 
 # The guests are never sanitized and always by the same compilers: it is not they that are tested.
 GUEST_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -pthread
@@ -19,10 +21,14 @@ $(BUILD)/test/guest/musl/%: test/guest/%.c
 	$(Q)$(MUSL_CC) -static $(GUEST_CFLAGS) -o $@ $<
 
 # A file, not a module: it needs the standard library only, and no network.
-$(DEMO): test/guest/demo-server/main.go
+$(GO): $(BUILD)/test/guest/%: test/guest/%/main.go
 	$(call say,GO,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)HOME=$${HOME:-/root} CGO_ENABLED=0 GO111MODULE=off GOTOOLCHAIN=local go build -o $@ $<
+
+$(JAVA): $(BUILD)/test/guest/%.class: test/guest/%.java
+	$(call say,JAVA,$@)
+	$(Q)javac -d $(@D) $<
 
 .PHONY: guests
 guests: $(GUESTS)

@@ -252,6 +252,14 @@ static bool takes_only_v6(int fd)
 	       getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on;
 }
 
+static bool may_broadcast(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return getsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, &len) == 0 && on;
+}
+
 bool datagram_may_not_broadcast(int fd, const struct addr *to)
 {
 	struct addr all = addr_v4(INADDR_BROADCAST, 0);
@@ -546,11 +554,18 @@ static int64_t send_probed(struct datagram_table *t, const struct probe *p)
 	return n;
 }
 
+/* The agent's socket is not connected to a broadcast address; for a guest that may broadcast that
+ * is no reason. */
+static bool is_way(int error, int fd)
+{
+	return !error || (error == EACCES && may_broadcast(fd));
+}
+
 static void probe_answered(struct uplink *up, int error, const struct addr *local)
 {
 	struct probe *p = up->opening;
 	struct call *c = p->call;
-	int64_t r = error ? -error : send_probed(table(c), p);
+	int64_t r = is_way(error, p->fd) ? send_probed(table(c), p) : -error;
 
 	(void)local;
 	probe_free(p);
@@ -714,7 +729,7 @@ static void connect_answered(struct uplink *up, int error, const struct addr *lo
 	if (c) {
 		if (d)
 			d->parked--;
-		if (r == 0)
+		if (is_way(error, a->fd))
 			r = d ? connect_standin(d, a->fd, &a->to, local) : -ENETUNREACH;
 		call_return(c, r);
 	}

@@ -43,6 +43,7 @@ void tracer_link_back(struct tracer *tr)
 	incoming_link_back(&tr->incoming);
 	outgoing_link_back(&tr->outgoing);
 	datagram_link_back(&tr->datagrams);
+	names_start(tr->names);
 }
 
 void tracer_link_lost(struct tracer *tr)

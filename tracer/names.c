@@ -1,77 +1,365 @@
 #include "names.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "dns.h"
+#include "name_files.h"
+#include "resolvconf.h"
+#include "tracer.h"
+#include "util.h"
+
+/* An address has this name. */
+struct known {
+	struct hnode node; /* by address */
+	struct list link;  /* learned: by age, the oldest first; or of the hosts file */
+	bool learned;
+	struct addr ip;
+	char name[];
+};
 
 struct names {
 	struct tracer *tracer;
+	struct name_files files;
+	struct resolv_conf resolv; /* the target's */
+	struct htab by_ip;
+	struct list learned, hosts;
+	unsigned nlearned;
 };
+
+/* --- what is known --- */
+
+/* The address as the table has it: IPv4 as such, without port and scope. */
+static struct addr bare(const struct addr *a)
+{
+	struct addr ip = addr_unmap(a);
+
+	addr_set_port(&ip, 0);
+	if (ip.sa.sa_family == AF_INET6)
+		ip.in6.sin6_scope_id = 0;
+	return ip;
+}
+
+static uint64_t key_of(const struct addr *ip)
+{
+	uint64_t half[2];
+
+	if (ip->sa.sa_family == AF_INET)
+		return ip->in.sin_addr.s_addr;
+	memcpy(half, &ip->in6.sin6_addr, sizeof(half));
+	return half[0] * 31 + half[1];
+}
+
+/* The newest name of the address, and the next older one. */
+static struct known *of_same_ip(struct hnode *node, const struct addr *ip)
+{
+	for (; node; node = htab_next(node)) {
+		struct known *k = container_of(node, struct known, node);
+
+		if (addr_same_ip(&k->ip, ip))
+			return k;
+	}
+	return NULL;
+}
+
+static struct known *newest(const struct names *n, const struct addr *ip)
+{
+	return of_same_ip(htab_find(&n->by_ip, key_of(ip)), ip);
+}
+
+static struct known *older(const struct known *k)
+{
+	return of_same_ip(htab_next(&k->node), &k->ip);
+}
+
+static void forget(struct names *n, struct known *k)
+{
+	htab_del(&n->by_ip, &k->node);
+	list_del(&k->link);
+	free(k);
+}
+
+static struct known *know(
+	struct names *n, struct list *where, const struct addr *ip, const char *name, size_t len)
+{
+	struct known *k = malloc(sizeof(*k) + len + 1);
+
+	if (!k)
+		return NULL;
+	k->learned = where == &n->learned;
+	k->ip = *ip;
+	memcpy(k->name, name, len);
+	k->name[len] = '\0';
+	if (htab_add(&n->by_ip, &k->node, key_of(ip)) < 0) {
+		free(k);
+		return NULL;
+	}
+	list_init(&k->link);
+	list_append(where, &k->link);
+	return k;
+}
+
+static void forget_learned(struct names *n, struct known *k)
+{
+	forget(n, k);
+	n->nlearned--;
+}
+
+/* Learned already: it becomes the newest. */
+static void forget_same(struct names *n, const struct addr *ip, const char *name, size_t len)
+{
+	for (struct known *k = newest(n, ip); k; k = older(k)) {
+		if (k->learned && strncmp(k->name, name, len) == 0 && !k->name[len]) {
+			forget_learned(n, k);
+			return;
+		}
+	}
+}
+
+static void learn(struct names *n, const struct addr *ip, const char *name, size_t len)
+{
+	forget_same(n, ip, name, len);
+	if (n->nlearned == NAMES_LEARNED_MAX)
+		forget_learned(n, list_entry(n->learned.next, struct known, link));
+	if (know(n, &n->learned, ip, name, len))
+		n->nlearned++;
+}
+
+/* The user may have meant the name without the domain that the resolver appended. */
+static void learn_short_forms(struct names *n, const struct addr *ip, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (unsigned i = n->resolv.nsearch; i-- > 0;) {
+		size_t d = strlen(n->resolv.search[i]);
+
+		if (len > d + 1 && name[len - d - 1] == '.' &&
+			strcmp(name + len - d, n->resolv.search[i]) == 0)
+			learn(n, ip, name, len - d - 1);
+	}
+}
+
+bool names_answer(struct names *n, const uint8_t *p, size_t len)
+{
+	struct dns_answer a;
+
+	if (!dns_answer(p, len, &a))
+		return false;
+	for (unsigned i = 0; i < a.naddresses; i++) {
+		struct addr ip = bare(&a.addresses[i]);
+
+		/* The question's name is learned last: it shall be the newest. */
+		for (unsigned j = a.nnames; j-- > 0;) {
+			learn_short_forms(n, &ip, a.names[j]);
+			learn(n, &ip, a.names[j], strlen(a.names[j]));
+		}
+	}
+	return true;
+}
+
+unsigned names_of(const struct names *n, const struct addr *a, const char *out[NAMES_OF_MAX])
+{
+	struct addr ip = bare(a);
+	unsigned count = 0;
+
+	for (const struct known *k = newest(n, &ip); k && count < NAMES_OF_MAX; k = older(k))
+		out[count++] = k->name;
+	return count;
+}
+
+/* --- who answers --- */
+
+/* This machine's own name server, read anew each time: a laptop wanders. */
+static struct addr own_server(void)
+{
+	cleanup_fd int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
+	struct resolv_conf own;
+	char text[8192];
+	ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof(text));
+
+	resolv_conf_parse(&own, text, len < 0 ? 0 : (size_t)len);
+	return own.servers[0];
+}
+
+enum side names_query(struct names *n, const uint8_t *p, size_t len, struct addr *server)
+{
+	const char *search[RESOLV_SEARCH_MAX];
+	char name[DNS_NAME_SIZE];
+
+	if (!policy_splits_names(n->tracer->policy) || !dns_question(p, len, name))
+		return SIDE_REMOTE;
+	for (unsigned i = 0; i < n->resolv.nsearch; i++)
+		search[i] = n->resolv.search[i];
+	if (policy_name(n->tracer->policy, name, search, n->resolv.nsearch) == SIDE_REMOTE)
+		return SIDE_REMOTE;
+	*server = own_server();
+	return SIDE_LOCAL;
+}
+
+bool names_is_server(const struct names *n, const struct addr *to)
+{
+	for (unsigned i = 0; i < n->resolv.nservers; i++) {
+		if (addr_equal(&n->resolv.servers[i], to))
+			return true;
+	}
+	return false;
+}
+
+bool names_refuses(const char *path)
+{
+	/* /var/run is a link to /run. */
+	static const char *const sockets[] = {
+		"/run/nscd/socket",
+		"/run/systemd/resolve/io.systemd.Resolve",
+		"/run/systemd/resolve/io.systemd.Resolve.Monitor",
+		"/run/avahi-daemon/socket",
+	};
+
+	if (strncmp(path, "/var/run/", 9) == 0)
+		path += 4;
+	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++) {
+		if (strcmp(path, sockets[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* --- a stream of answers --- */
+
+static size_t message_len(const struct names_stream *s)
+{
+	return (size_t)s->length[0] << 8 | s->length[1];
+}
+
+static void give_up(struct names_stream *s)
+{
+	names_stream_done(s);
+	s->over = true;
+}
+
+/* The message is there. */
+static void whole_message(struct names *n, struct names_stream *s)
+{
+	if (names_answer(n, s->message, message_len(s)))
+		names_stream_done(s);
+	else
+		give_up(s);
+}
+
+/* Take bytes of the length or of the message, whichever is missing; how many. */
+static size_t take_bytes(struct names_stream *s, const uint8_t *p, size_t len)
+{
+	size_t at, taken;
+
+	if (s->have < sizeof(s->length)) {
+		s->length[s->have++] = *p;
+		return 1;
+	}
+	if (!s->message)
+		s->message = malloc(message_len(s) + 1);
+	if (!s->message) {
+		give_up(s);
+		return len;
+	}
+	at = s->have - sizeof(s->length);
+	taken = MIN(len, message_len(s) - at);
+	memcpy(s->message + at, p, taken);
+	s->have += taken;
+	return taken;
+}
+
+void names_stream_bytes(struct names *n, struct names_stream *s, const uint8_t *p, size_t len)
+{
+	while (len && !s->over) {
+		size_t taken = take_bytes(s, p, len);
+
+		p += taken;
+		len -= taken;
+		if (s->have >= sizeof(s->length) && s->have == sizeof(s->length) + message_len(s))
+			whole_message(n, s);
+	}
+}
+
+void names_stream_done(struct names_stream *s)
+{
+	free(s->message);
+	*s = (struct names_stream){ 0 };
+}
+
+/* --- the files --- */
+
+static void add_host(const struct addr *a, const char *name, void *data)
+{
+	struct names *n = data;
+	struct addr ip = bare(a);
+
+	know(n, &n->hosts, &ip, name, strlen(name));
+}
+
+static void forget_hosts(struct names *n)
+{
+	while (!list_empty(&n->hosts))
+		forget(n, list_entry(n->hosts.next, struct known, link));
+}
+
+static void file_changed(struct name_files *nf, enum name_file_id id)
+{
+	struct names *n = container_of(nf, struct names, files);
+	const struct name_file *f = &nf->file[id];
+	const char *text = f->text ? f->text : "";
+
+	if (id == NAME_FILE_RESOLV_CONF)
+		resolv_conf_parse(&n->resolv, text, f->len);
+	if (id != NAME_FILE_HOSTS)
+		return;
+	forget_hosts(n);
+	hosts_parse(text, f->len, add_host, n);
+}
 
 struct names *names_new(struct tracer *tr)
 {
 	struct names *n = calloc(1, sizeof(*n));
 
-	if (n)
-		n->tracer = tr;
+	if (!n)
+		return NULL;
+	n->tracer = tr;
+	list_init(&n->learned);
+	list_init(&n->hosts);
+	resolv_conf_parse(&n->resolv, "", 0);
+	name_files_init(&n->files, tr, file_changed);
 	return n;
 }
 
 void names_free(struct names *n)
 {
+	if (!n)
+		return;
+	forget_hosts(n);
+	while (n->nlearned)
+		forget_learned(n, list_entry(n->learned.next, struct known, link));
+	htab_done(&n->by_ip);
+	name_files_done(&n->files);
 	free(n);
 }
 
 void names_start(struct names *n)
 {
-	(void)n;
+	if (n->tracer->cfg->dns)
+		name_files_start(&n->files);
 }
 
 void names_message(struct names *n, const struct msg *m)
 {
-	(void)n;
-	(void)m;
+	name_files_message(&n->files, m);
 }
 
 void names_link_lost(struct names *n)
 {
-	(void)n;
+	name_files_link_lost(&n->files);
 }
 
 bool names_open(struct names *n, struct call *c, const char *path, unsigned path_arg, int flags)
 {
-	(void)n;
-	(void)c;
-	(void)path;
-	(void)path_arg;
-	(void)flags;
-	return false;
-}
-
-enum side names_query(struct names *n, const uint8_t *p, size_t len, struct addr *server)
-{
-	(void)n;
-	(void)p;
-	(void)len;
-	(void)server;
-	return SIDE_REMOTE;
-}
-
-void names_answer(struct names *n, const uint8_t *p, size_t len)
-{
-	(void)n;
-	(void)p;
-	(void)len;
-}
-
-unsigned names_of(const struct names *n, const struct addr *a, const char *out[NAMES_OF_MAX])
-{
-	(void)n;
-	(void)a;
-	(void)out;
-	return 0;
-}
-
-bool names_refuses(const char *path)
-{
-	(void)path;
-	return false;
+	return name_files_open(&n->files, c, path, path_arg, flags);
 }

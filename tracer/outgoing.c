@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "arch.h"
+#include "dns.h"
 #include "log.h"
 #include "mem.h"
 #include "relay.h"
@@ -46,11 +48,13 @@ struct stream {
 	struct addr peer;        /* what the guest asked for */
 	struct sockaddr_un path; /* the same, of a unix socket */
 	socklen_t path_len;
+	bool any_port;     /* the kernel chose the port of bound */
 	struct addr bound; /* what it had bound before, or nothing */
 	struct addr local; /* its address in the target; port 0: not known yet */
 	struct limbo_place place;
 	int error; /* that the kernel does not know */
 	struct list waiters;
+	struct names_stream answers; /* of a name server */
 	struct deferred release;
 };
 
@@ -93,6 +97,7 @@ static void stream_free(struct stream *s)
 	htab_del(&s->out->by_cookie, &s->node);
 	list_del(&s->link);
 	list_del(&s->release.link);
+	names_stream_done(&s->answers);
 	free(s);
 }
 
@@ -308,11 +313,14 @@ int64_t outgoing_exit(struct call *c, int64_t result)
 	bool first = c->data;
 	int error;
 
-	if (!s)
-		return result;
+	if (!s || result <= -KERNEL_ERESTARTSYS)
+		return result; /* a signal came first: the call starts again, or ends with EINTR */
 	error = s->error;
 	if (s->state == STREAM_FAILED && error && result < 0) {
-		s->error = 0; /* the kernel has taken its own by that result */
+		/* The kernel has taken its own error by that result, or was interrupted before. */
+		if (result != -ECONNRESET && result != -ECONNREFUSED)
+			sock_connect_now(fd, &s->place.hold);
+		s->error = 0;
 		return -error;
 	}
 	return result == -EALREADY && first ? -EINPROGRESS : result;
@@ -443,6 +451,13 @@ static void stream_message(struct relay *r, const struct msg *m)
 	}
 }
 
+static void stream_tap(struct relay *r, const uint8_t *p, size_t n)
+{
+	struct stream *s = container_of(r, struct stream, relay);
+
+	names_stream_bytes(s->out->tracer->names, &s->answers, p, n);
+}
+
 /* --- sockets that are no more --- */
 
 static void check_timer(struct timer *t)
@@ -480,6 +495,7 @@ static int ask(struct stream *s)
 		.type = MSG_connect,
 		.connect = {
 			.kind = (uint8_t)s->kind,
+			.any_port = s->any_port,
 			.peer = s->peer,
 			.bind = s->bound,
 			.path = { path, (uint32_t)(*path ? strnlen(path, path_len) : path_len) },
@@ -491,37 +507,53 @@ static int ask(struct stream *s)
 		return link_may_return(&tr->link) ? 0 : -ENETUNREACH;
 	m.id = outgoing_channel(s->out);
 	s->relay.message = stream_message;
+	s->relay.tap = addr_port(&s->peer) == DNS_PORT ? stream_tap : NULL;
+	s->relay.seqpacket = s->kind == CONNECT_UNIX_SEQPACKET;
 	r = relay_start(&s->relay, &tr->loop, &tr->link.mux, m.id, -1, true, stream_over);
 	if (r < 0)
 		return -EADDRNOTAVAIL; /* what connect(2) says when there are no ports left */
-	s->relay.seqpacket = s->kind == CONNECT_UNIX_SEQPACKET;
 	s->has_channel = true;
 	mux_send(&tr->link.mux, &m);
 	return 0;
 }
 
-/* What the guest bound its socket to, as far as that is the target's affair. */
-static struct addr bound_to(const struct tracer *tr, int fd, sa_family_t family)
+/* The address is one that the target has too. */
+static bool means_target(const struct tracer *tr, const struct addr *a)
 {
-	struct addr nothing = family == AF_INET ? addr_v4(INADDR_ANY, 0) : addr_v6(&in6addr_any, 0);
-	struct sock *s = sock_find(&tr->socks, fd);
+	return addr_is_wildcard(a) || addr_is_loopback(a) || link_has_address(&tr->link, a);
+}
+
+/* What the guest bound its socket to, as far as that is the target's affair. A port that the
+ * kernel chose here will be the same there, if it is free. */
+static void set_bound(struct stream *s, int fd)
+{
+	const struct tracer *tr = s->out->tracer;
+	const struct sock *known = sock_find(&tr->socks, fd);
 	struct addr own;
 
-	if (s) {
-		own = addr_unmap(&s->asked);
-		if (s->any_port)
-			addr_set_port(&own, 0);
-	} else if (addr_of_socket(fd, &own) < 0) {
-		return nothing;
-	} else {
-		own = addr_unmap(&own);
-		addr_set_port(&own, 0);
-	}
-	if (own.sa.sa_family != family)
-		return nothing;
-	if (addr_is_wildcard(&own) || addr_is_loopback(&own) || link_has_address(&tr->link, &own))
-		return own;
-	return nothing;
+	s->bound = s->peer.sa.sa_family == AF_INET ? addr_v4(INADDR_ANY, 0)
+						   : addr_v6(&in6addr_any, 0);
+	if (known)
+		own = known->asked;
+	else if (addr_of_socket(fd, &own) < 0)
+		return;
+	own = addr_unmap(&own);
+	s->any_port = !known || known->any_port;
+	if (own.sa.sa_family == s->bound.sa.sa_family && means_target(tr, &own))
+		s->bound = own;
+	else
+		addr_set_port(&s->bound, addr_port(&own));
+}
+
+/* Whoever connects to the unspecified address means loopback (ip(7)). */
+static struct addr meant(const struct addr *to)
+{
+	struct addr a = addr_unmap(to);
+
+	if (!addr_is_wildcard(&a))
+		return a;
+	return a.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(&a))
+					 : addr_v6(&in6addr_loopback, addr_port(&a));
 }
 
 static struct stream *stream_new(struct call *c, int fd, enum connect_kind kind)
@@ -551,8 +583,8 @@ static int tcp_start(struct stream *s, int fd, const struct addr *to)
 	struct outgoing *out = s->out;
 	int r;
 
-	s->peer = addr_unmap(to);
-	s->bound = bound_to(out->tracer, fd, s->peer.sa.sa_family);
+	s->peer = meant(to);
+	set_bound(s, fd);
 	if (out->tracer->link.mux.lost && !link_may_return(&out->tracer->link))
 		return -ENETUNREACH;
 	r = limbo_enter(&out->limbo, fd, to, &s->place);
@@ -589,7 +621,7 @@ void outgoing_connect(struct call *c, int *fd, const struct addr *to, bool nonbl
 bool outgoing_again(struct call *c, int *fd, bool nonblock)
 {
 	struct stream *s = stream_find(&c->tracer->outgoing, *fd);
-	int error;
+	int error, r;
 
 	if (!s)
 		return false;
@@ -601,13 +633,13 @@ bool outgoing_again(struct call *c, int *fd, bool nonblock)
 		call_continue(c);
 		return true;
 	}
-	/* What the kernel knows of the failure it will say at the next connect(2), ours. */
+	/* The kernel has its own error, unless that was asked for: then it says what it says. */
 	error = s->error;
 	htab_del(&s->out->by_cookie, &s->node);
 	if (!error)
 		return false;
-	sock_connect_now(*fd, &s->place.hold);
-	call_return(c, -error);
+	r = sock_connect_now(*fd, &s->place.hold);
+	call_return(c, r == -ECONNRESET ? -error : r);
 	return true;
 }
 
@@ -635,7 +667,7 @@ void outgoing_note_own(struct outgoing *out, int fd, const struct addr *to)
 	s->out = out;
 	s->kind = CONNECT_TCP;
 	s->state = STREAM_OVER;
-	s->peer = *to;
+	s->peer = meant(to);
 	s->local = addr_v4(INADDR_ANY, 0);
 	list_init(&s->link);
 	list_init(&s->waiters);
@@ -666,26 +698,21 @@ void outgoing_connect_unix(
 
 /* --- what the guest asks --- */
 
-static sa_family_t family_of(int fd)
-{
-	struct addr own;
-
-	return addr_of_socket(fd, &own) < 0 ? AF_INET : own.sa.sa_family;
-}
-
 bool outgoing_name(struct call *c, int *fd)
 {
 	struct stream *s = stream_find(&c->tracer->outgoing, *fd);
-	sa_family_t family = family_of(*fd);
 	struct waiter *w;
+	struct addr own;
 
-	if (!s || s->kind != CONNECT_TCP ||
-		(!addr_port(&s->local) && s->state != STREAM_CONNECTING))
+	/* A socket without an address of its own has been disconnected by now. */
+	if (!s || s->kind != CONNECT_TCP || addr_of_socket(*fd, &own) < 0 || addr_is_wildcard(&own))
+		return false;
+	if (!addr_port(&s->local) && s->state != STREAM_CONNECTING)
 		return false;
 	w = waiter_new(c, s, fd, answer_name);
 	if (!w)
 		return true;
-	w->family = family;
+	w->family = own.sa.sa_family;
 	if (addr_port(&s->local))
 		answer_name(w);
 	else
@@ -718,11 +745,11 @@ int outgoing_error(struct outgoing *out, int fd)
 	struct stream *s = stream_find(out, fd);
 	int error = s && s->state == STREAM_FAILED ? s->error : 0;
 
-	if (error) {
-		sock_take_error(fd);
-		s->error = 0;
-	}
-	return error;
+	if (!error)
+		return 0;
+	s->error = 0;
+	/* The kernel's own is gone already when the guest has read it. */
+	return sock_take_error(fd) ? error : 0;
 }
 
 bool outgoing_is_sending(const struct outgoing *out)

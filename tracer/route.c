@@ -9,9 +9,18 @@ static bool is_target_itself(const struct tracer *tr, const struct addr *to)
 	return addr_is_loopback(to) || addr_is_wildcard(to) || link_has_address(&tr->link, to);
 }
 
+/* What is stolen of the target comes back to the guest by the target's own way. */
+static bool comes_back(const struct tracer *tr, const struct sock *s, const struct addr *to)
+{
+	return s->remote && tr->cfg->incoming == INCOMING_STEAL && !addr_is_loopback(to) &&
+	       !addr_is_wildcard(to);
+}
+
 struct sock *route_own_listener(struct tracer *tr, const struct addr *to)
 {
-	return is_target_itself(tr, to) ? sock_listening(&tr->socks, to) : NULL;
+	struct sock *s = is_target_itself(tr, to) ? sock_listening(&tr->socks, to) : NULL;
+
+	return s && !comes_back(tr, s, to) ? s : NULL;
 }
 
 static bool is_own(struct tracer *tr, int protocol, const struct addr *to)
@@ -34,6 +43,9 @@ enum side route_to(struct tracer *tr, struct call *c, int protocol, const struct
 	if (is_own(tr, protocol, to)) {
 		side = SIDE_LOCAL;
 		why = "the program itself listens there";
+	} else if (tr->cfg->dns && names_is_server(tr->names, to)) {
+		side = SIDE_REMOTE;
+		why = "the target's name server";
 	} else {
 		n = names_of(tr->names, to, names);
 		side = policy_address(tr->policy, protocol, to, names, n, &why);

@@ -16,7 +16,8 @@
 /* --- internet sockets --- */
 
 /* A guest that connects to its own listener finds it where it really is. */
-static void connect_own(struct call *c, int fd, const struct addr *to, const struct sock *s)
+static void connect_own(
+	struct call *c, int fd, const struct addr *to, const struct sock *s, bool nonblock)
 {
 	struct addr real = sock_reaches(s, to->sa.sa_family);
 	int r;
@@ -30,32 +31,50 @@ static void connect_own(struct call *c, int fd, const struct addr *to, const str
 	r = sock_connect_now(fd, &real);
 	if (r == 0 || r == -EINPROGRESS)
 		outgoing_note_own(&c->tracer->outgoing, fd, to);
-	if (r == -EINPROGRESS && !sock_is_nonblocking(fd))
+	if (r == -EINPROGRESS && !nonblock && !sock_is_nonblocking(fd))
 		call_continue(c); /* the kernel waits for what has begun */
 	else
 		call_return(c, r);
 }
 
-static void connect_tcp(struct call *c, int *fd, const struct addr *to)
+/* What the kernel refuses by itself, or what is this machine's: a socket that is connected or
+ * listens, an address of another family, a device of ours. */
+static bool is_kernels(int fd, const struct addr *to)
+{
+	return !sock_is_fresh(fd) || sock_family(fd) != to->sa.sa_family || sock_has_device(fd);
+}
+
+static void connect_tcp(struct call *c, int *fd, const struct addr *to, bool nonblock)
 {
 	struct tracer *tr = c->tracer;
 	struct sock *own;
 
-	if (outgoing_again(c, fd, false))
+	if (outgoing_again(c, fd, nonblock))
 		return;
-	if (!sock_is_fresh(*fd) || sock_family(*fd) != to->sa.sa_family || sock_has_device(*fd)) {
+	if (is_kernels(*fd, to)) {
 		call_continue(c);
 		return;
 	}
 	if (route_to(tr, c, IPPROTO_TCP, to) == SIDE_REMOTE) {
-		outgoing_connect(c, fd, to, false);
+		outgoing_connect(c, fd, to, nonblock);
 		return;
 	}
 	own = route_own_listener(tr, to);
 	if (own)
-		connect_own(c, *fd, to, own);
+		connect_own(c, *fd, to, own, nonblock);
 	else
 		call_continue(c);
+}
+
+/* No address of ours takes data with its SYN: so it is connect(2), and then the kernel sends. */
+bool sys_connect_by_send(struct call *c, const struct addr *to, int flags)
+{
+	cleanup_fd int fd = flags & MSG_FASTOPEN ? call_dup(c, c->arg[0]) : -1;
+
+	if (fd < 0 || sock_protocol(fd) != IPPROTO_TCP)
+		return false;
+	connect_tcp(c, &fd, to, flags & MSG_DONTWAIT);
+	return true;
 }
 
 static void connect_inet(struct call *c, const struct addr *to)
@@ -68,7 +87,7 @@ static void connect_inet(struct call *c, const struct addr *to)
 	else if (protocol == IPPROTO_TCP && to->sa.sa_family == AF_UNSPEC)
 		outgoing_disconnect(&c->tracer->outgoing, fd), call_continue(c);
 	else if (protocol == IPPROTO_TCP)
-		connect_tcp(c, &fd, to);
+		connect_tcp(c, &fd, to, false);
 	else
 		call_continue(c);
 }

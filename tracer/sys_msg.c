@@ -129,8 +129,11 @@ void sys_sendto(struct call *c)
 	cleanup_fd int fd = -1;
 	struct addr to;
 
-	if (mem_read_sockaddr(c->task->tid, c->arg[4], c->arg[5], &to) == 0)
+	if (mem_read_sockaddr(c->task->tid, c->arg[4], c->arg[5], &to) == 0) {
+		if (sys_connect_by_send(c, &to, (int)c->arg[3]))
+			return;
 		fd = dup_datagram(c);
+	}
 	guestmsg_one(&g, c->task->tid, c->arg[1], c->arg[2]);
 	answer(c, fd < 0 ? LEAVE_IT : send_message(c, fd, &g, &to, (int)c->arg[3], true));
 }
@@ -143,8 +146,11 @@ void sys_sendmsg(struct call *c)
 
 	/* Most have no name: TCP, unix, netlink, and what is connected. */
 	if (guestmsg_read(&g, c->task->tid, c->arg[1]) == 0 && g.h.msg_name &&
-		guestmsg_name(&g, &to) == 0)
+		guestmsg_name(&g, &to) == 0) {
+		if (sys_connect_by_send(c, &to, (int)c->arg[2]))
+			return;
 		fd = dup_datagram(c);
+	}
 	answer(c, fd < 0 ? LEAVE_IT : send_message(c, fd, &g, &to, (int)c->arg[2], true));
 }
 
@@ -230,4 +236,9 @@ void sys_sendmmsg(struct call *c)
 		done += r == 0;
 	}
 	call_return(c, done ? (int64_t)done : r);
+}
+
+int64_t sys_send_exit(struct call *c, int64_t result)
+{
+	return outgoing_exit(c, result);
 }

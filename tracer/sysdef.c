@@ -57,9 +57,10 @@ const struct sysdef sysdefs[] = {
 	ROW(getsockopt, OUTGOING, ONLY(IF_INT(1, SOL_SOCKET), IF_INT(2, SO_ERROR)), .args = "dddpp",
 		.enter = sys_getsockopt_error),
 
-	ROW(sendto, SOCKETS, ONLY(IF_SET(4)), .args = "dpddad", .blocks = true,
-		.enter = sys_sendto),
-	ROW(sendmsg, SOCKETS, .args = "dpd", .blocks = true, .enter = sys_sendmsg),
+	ROW(sendto, SOCKETS, ONLY(IF_SET(4)), .args = "dpddad", .blocks = true, .enter = sys_sendto,
+		.exit = sys_send_exit),
+	ROW(sendmsg, SOCKETS, .args = "dpd", .blocks = true, .enter = sys_sendmsg,
+		.exit = sys_send_exit),
 	ROW(sendmmsg, SOCKETS, .args = "dpdd", .blocks = true, .enter = sys_sendmmsg),
 	ROW(recvfrom, SOCKETS, ONLY(IF_SET(4)), .args = "dpddpp", .blocks = true,
 		.enter = sys_recvfrom, .exit = sys_recvfrom_exit),

@@ -5,6 +5,7 @@
 
 #include <seccomp.h>
 
+#include "addr.h"
 #include "config.h"
 #include "trap.h"
 
@@ -64,7 +65,13 @@ void sys_getpeername(struct call *c);
 void sys_connect(struct call *c); /* sys_connect.c */
 int64_t sys_connect_exit(struct call *c, int64_t result);
 void sys_getsockopt_error(struct call *c);
+
+/* sys_connect_by_send() - a send with MSG_FASTOPEN (RFC 7413) of a TCP socket: the call is ended.
+ * False: it is another. */
+bool sys_connect_by_send(struct call *c, const struct addr *to, int flags);
+
 void sys_sendto(struct call *c); /* sys_msg.c */
+int64_t sys_send_exit(struct call *c, int64_t result); /* of sendto and sendmsg */
 void sys_sendmsg(struct call *c);
 void sys_sendmmsg(struct call *c);
 void sys_recvfrom(struct call *c); /* sys_recv.c */

@@ -70,13 +70,23 @@ static void call_log_value(const struct call *c)
 	call_log(c, s);
 }
 
+/* A handler may hold a duplicate of a descriptor. The thread goes on after that is closed, or its
+ * own close(2) would not be the last: what watches the socket (epoll(7)) would see it still. */
+static void when_handled(struct call *c, void (*verb)(struct call *c))
+{
+	if (c->in_handler)
+		c->verb = verb;
+	else
+		verb(c);
+}
+
 void call_return(struct call *c, int64_t value)
 {
 	c->done = true;
 	c->result = value;
 	c->cancel = NULL;
 	call_log_value(c);
-	c->tracer->trap->finish(c);
+	when_handled(c, c->tracer->trap->finish);
 }
 
 void call_continue(struct call *c)
@@ -85,7 +95,7 @@ void call_continue(struct call *c)
 	c->cancel = NULL;
 	if (*c->note)
 		call_log(c, "?");
-	c->tracer->trap->proceed(c);
+	when_handled(c, c->tracer->trap->proceed);
 }
 
 int call_install(struct call *c, int fd, bool cloexec)
@@ -266,5 +276,9 @@ void call_begin(
 	};
 	memcpy(c->arg, arg, sizeof(c->arg));
 	call_set_state(c, CALL_HANDLED);
+	c->in_handler = true;
 	def->enter(c);
+	c->in_handler = false;
+	if (c->verb)
+		c->verb(c);
 }

@@ -46,6 +46,8 @@ struct call {
 		    */
 	bool continued;
 	int64_t result;
+	bool in_handler;
+	void (*verb)(struct call *c); /* what it has chosen, done when it has returned */
 
 	/* A parked call: what undoes the wait when the thread goes away, and whether a signal may
 	 * end it, as it would end the kernel's own call. The handler's own data. */

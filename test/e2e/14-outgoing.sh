@@ -27,10 +27,9 @@ END
 scenarios=$here/e2e/scenarios/outgoing
 while IFS=$'\t' read -r name where; do
 	[[ $name == *${ONLY:-}* ]] || continue
-	for libc in glibc musl; do
-		same "$scenarios" "$name" $libc --steal
-	done
-	[ "$where" = steal ] || same "$scenarios" "$name" glibc --incoming off
+	variants=("glibc --steal" "musl --steal")
+	[ "$where" = steal ] || variants+=("glibc --incoming off")
+	same "$scenarios" "$name" "${variants[@]}"
 done < <("$here/converse" --list "$scenarios")
 
 nothing_left "after all of them"

@@ -16,13 +16,10 @@ done
 scenarios=$here/e2e/scenarios/datagrams
 while IFS=$'\t' read -r name where; do
 	[[ $name == *${ONLY:-}* ]] || continue
-	for libc in glibc musl; do
-		same "$scenarios" "$name" $libc --steal
-	done
-	case $where in
-	out) same "$scenarios" "$name" glibc --incoming off ;;
-	'') same_as_server "$scenarios" "$name" glibc ;;
-	esac
+	variants=("glibc --steal" "musl --steal")
+	[ "$where" = out ] && variants+=("glibc --incoming off")
+	same "$scenarios" "$name" "${variants[@]}"
+	[ "$where" ] || same_as_server "$scenarios" "$name" glibc
 done < <("$here/converse" --list "$scenarios")
 
 nothing_left "after all of them"

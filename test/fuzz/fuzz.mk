@@ -25,16 +25,23 @@ $(FUZZ_DIR)/fuzz_%: test/fuzz/fuzz_%.c $(FUZZ_DIR)/common.a
 	$(call say,FUZZ,$@)
 	$(Q)$(FUZZ_C) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_DIR)/common.a $(FUZZ_LIBS)
 
-$(FUZZ_DIR)/seeds: test/fuzz/seeds.c $(FUZZ_DIR)/common.a
+$(FUZZ_DIR)/fuzz_dns: FUZZ_LIBS := -lpcre2-8 -lresolv
+
+$(FUZZ_DIR)/seeds $(FUZZ_DIR)/seeds_dns: $(FUZZ_DIR)/%: test/fuzz/%.c $(FUZZ_DIR)/common.a
 	$(Q)$(FUZZ_C) -fsanitize=address,undefined -o $@ $< $(FUZZ_DIR)/common.a
 
-# A corpus to begin with, where there is one: that of the link's messages.
+# A corpus to begin with, where there is one: that of the link's messages, and that of DNS.
 $(FUZZ_DIR)/seed-proto $(FUZZ_DIR)/seed-mux: $(FUZZ_DIR)/seeds
+	$(Q)mkdir -p $@
+	$(Q)$< $@
+
+$(FUZZ_DIR)/seed-dns: $(FUZZ_DIR)/seeds_dns
 	$(Q)mkdir -p $@
 	$(Q)$< $@
 
 $(FUZZ_DIR)/fuzz_proto.run: $(FUZZ_DIR)/seed-proto
 $(FUZZ_DIR)/fuzz_mux.run: $(FUZZ_DIR)/seed-mux
+$(FUZZ_DIR)/fuzz_dns.run: $(FUZZ_DIR)/seed-dns
 
 .PHONY: $(FUZZ:%=%.run)
 $(FUZZ:%=%.run): $(FUZZ_DIR)/fuzz_%.run: $(FUZZ_DIR)/fuzz_%

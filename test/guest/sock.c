@@ -38,6 +38,8 @@
 static struct {
 	char name[16];
 	int fd;
+	struct sockaddr_storage source; /* of the last datagram */
+	socklen_t source_len;
 } sockets[SOCKETS_MAX];
 
 struct symbol {
@@ -138,6 +140,16 @@ static int *slot_of(const char *name, bool make)
 	snprintf(sockets[empty].name, sizeof(sockets[empty].name), "%s", name);
 	sockets[empty].fd = -1;
 	return &sockets[empty].fd;
+}
+
+/* reply goes to the last source. A socket without a name has none. */
+static void note_source(const char *name, const void *source, socklen_t len)
+{
+	for (int i = 0; i < SOCKETS_MAX; i++)
+		if (strcmp(sockets[i].name, name) == 0 && len <= sizeof(sockets[i].source)) {
+			memcpy(&sockets[i].source, source, len);
+			sockets[i].source_len = len;
+		}
 }
 
 static int fd_of(const char *name)
@@ -455,6 +467,20 @@ static void do_recvfrom(char **w)
 	place_print(&p, n);
 	if (n >= 0)
 		print_bytes(bytes, (size_t)n < room ? (size_t)n : room);
+	if (n >= 0 && p.lenp == &p.len)
+		note_source(w[1], &p.ss, p.len);
+}
+
+/* reply NAME BYTES: to whom the last datagram came from, as this socket has heard it. */
+static void do_reply(char **w)
+{
+	static uint8_t bytes[BYTES_MAX];
+	size_t n = bytes_of(w[2], bytes);
+
+	for (int i = 0; i < SOCKETS_MAX; i++)
+		if (strcmp(sockets[i].name, w[1]) == 0)
+			print_result(sendto(sockets[i].fd, bytes, n, MSG_NOSIGNAL,
+				(void *)&sockets[i].source, sockets[i].source_len));
 }
 
 /* Bytes in three pieces, the second of them empty. */
@@ -508,8 +534,10 @@ static void do_recvmsg(char **w)
 	iov_init(iov, bytes, room);
 	n = recvmsg(fd_of(w[1]), &msg, w[2] ? flags_of(w[3]) : 0);
 	print_result(n);
-	if (n >= 0)
-		print_message(&msg, (size_t)n, room, bytes);
+	if (n < 0)
+		return;
+	print_message(&msg, (size_t)n, room, bytes);
+	note_source(w[1], &ss, msg.msg_namelen);
 }
 
 struct datagrams {
@@ -989,6 +1017,7 @@ static const struct {
 	{ "recv", 2, do_recv },
 	{ "sendto", 3, do_sendto },
 	{ "recvfrom", 2, do_recvfrom },
+	{ "reply", 3, do_reply },
 	{ "sendmsg", 3, do_sendmsg },
 	{ "recvmsg", 2, do_recvmsg },
 	{ "sendmmsg", 4, do_sendmmsg },

@@ -47,6 +47,7 @@ HANDLER(sys_openat)
 HANDLER(sys_openat2)
 EXIT(sys_accept_exit)
 EXIT(sys_connect_exit)
+EXIT(sys_send_exit)
 EXIT(sys_recvfrom_exit)
 EXIT(sys_recvmsg_exit)
 EXIT(sys_recvmmsg_exit)
@@ -67,11 +68,11 @@ struct outcome {
 	unsigned on; /* the row is on, and traps, with any of these */
 };
 
-#define NEVER   0
-#define SOCKETS (WITH_INCOMING | WITH_OUTGOING)
-#define ANY     (WITH_INCOMING | WITH_OUTGOING | WITH_NAMES)
-#define TRAPPED ENOSYS
-#define NO_FD   ((uint64_t)-1)
+#define NEVER        0
+#define WITH_SOCKETS (WITH_INCOMING | WITH_OUTGOING)
+#define ANY          (WITH_INCOMING | WITH_OUTGOING | WITH_NAMES)
+#define TRAPPED      ENOSYS
+#define NO_FD        ((uint64_t)-1)
 
 static const struct outcome outcomes[] = {
 	{ "a call in no row", SYS_getppid, { 0 }, 0, NEVER },
@@ -79,8 +80,8 @@ static const struct outcome outcomes[] = {
 	{ "MPTCP does not exist", SYS_socket, { AF_INET, SOCK_STREAM, IPPROTO_MPTCP },
 		EPROTONOSUPPORT, NEVER },
 	{ "another protocol does", SYS_socket, { 99, SOCK_STREAM, 0 }, EAFNOSUPPORT, NEVER },
-	{ "bind", SYS_bind, { NO_FD }, EBADF, SOCKETS },
-	{ "listen", SYS_listen, { NO_FD }, EBADF, SOCKETS },
+	{ "bind", SYS_bind, { NO_FD }, EBADF, WITH_SOCKETS },
+	{ "listen", SYS_listen, { NO_FD }, EBADF, WITH_SOCKETS },
 	{ "accept that asks for the address", SYS_accept, { NO_FD, 64, 64 }, EBADF, WITH_INCOMING },
 	{ "accept that does not", SYS_accept, { NO_FD }, EBADF, NEVER },
 	{ "accept4 that asks for the address", SYS_accept4, { NO_FD, 64, 64 }, EBADF,
@@ -88,8 +89,8 @@ static const struct outcome outcomes[] = {
 	{ "an address beyond 4 GiB", SYS_accept4, { NO_FD, UINT64_C(1) << 32, 64 }, EBADF,
 		WITH_INCOMING },
 	{ "accept4 that does not", SYS_accept4, { NO_FD }, EBADF, NEVER },
-	{ "getsockname", SYS_getsockname, { NO_FD }, EBADF, SOCKETS },
-	{ "getpeername", SYS_getpeername, { NO_FD }, EBADF, SOCKETS },
+	{ "getsockname", SYS_getsockname, { NO_FD }, EBADF, WITH_SOCKETS },
+	{ "getpeername", SYS_getpeername, { NO_FD }, EBADF, WITH_SOCKETS },
 	{ "connect", SYS_connect, { NO_FD }, EBADF, ANY },
 	{ "getsockopt of SO_ERROR", SYS_getsockopt, { NO_FD, SOL_SOCKET, SO_ERROR }, EBADF,
 		WITH_OUTGOING },
@@ -97,15 +98,15 @@ static const struct outcome outcomes[] = {
 		NEVER },
 	{ "getsockopt of another level", SYS_getsockopt, { NO_FD, IPPROTO_TCP, SO_ERROR }, EBADF,
 		NEVER },
-	{ "sendto with an address", SYS_sendto, { NO_FD, 0, 0, 0, 64 }, EBADF, SOCKETS },
+	{ "sendto with an address", SYS_sendto, { NO_FD, 0, 0, 0, 64 }, EBADF, WITH_SOCKETS },
 	{ "sendto without", SYS_sendto, { NO_FD }, EBADF, NEVER },
-	{ "sendmsg", SYS_sendmsg, { NO_FD }, EBADF, SOCKETS },
-	{ "sendmmsg", SYS_sendmmsg, { NO_FD }, EBADF, SOCKETS },
+	{ "sendmsg", SYS_sendmsg, { NO_FD }, EBADF, WITH_SOCKETS },
+	{ "sendmmsg", SYS_sendmmsg, { NO_FD }, EBADF, WITH_SOCKETS },
 	{ "recvfrom that asks for the address", SYS_recvfrom, { NO_FD, 0, 0, 0, 64 }, EBADF,
-		SOCKETS },
+		WITH_SOCKETS },
 	{ "recvfrom that does not", SYS_recvfrom, { NO_FD }, EBADF, NEVER },
-	{ "recvmsg", SYS_recvmsg, { NO_FD }, EBADF, SOCKETS },
-	{ "recvmmsg", SYS_recvmmsg, { NO_FD }, EBADF, SOCKETS },
+	{ "recvmsg", SYS_recvmsg, { NO_FD }, EBADF, WITH_SOCKETS },
+	{ "recvmmsg", SYS_recvmmsg, { NO_FD }, EBADF, WITH_SOCKETS },
 #ifdef SYS_open
 	{ "open", SYS_open, { 0 }, EFAULT, WITH_NAMES },
 #endif

@@ -1,0 +1,58 @@
+#!/bin/bash
+# A slow link: connects are under way together, and nobody waits for a round trip but who asked to.
+# A relay holds back the agent's answers until it is told to let them go (test/guest/delay.c): what needs
+# more than the one round trip, or waits where it must not, stands still for ever.
+. "$(dirname "$0")/../lib.sh"
+target_start
+
+# link [MS]: an agent, and a relay on the way to it; $delay is the relay's pid.
+link() {
+	rm -f agent.sock slow.sock
+	"$mirrord_agent" --target "pid:$target" --listen unix:$T/agent.sock >agent.out 2>&1 &
+	agent=$!
+	await says agent.out "agent ready"
+	"$guests/glibc/delay" $T/slow.sock $T/agent.sock "${1:-0}" >delay.out 2>&1 &
+	delay=$!
+	await says delay.out ready
+}
+
+# guest PROGRAM...: in the background, on that link; its standard input is a pipe, orders.
+guest() {
+	: | tee $T/out >$T/err
+	"$mirrord_trace" --engine "$ENGINE" --agent unix:$T/slow.sock --incoming off -- "$@" <orders >out 2>err &
+	tracer=$!
+}
+tell() { kill -"$1" $delay && await says delay.out "$2"; }
+end_link() {
+	kill -KILL $agent
+	status_of $agent
+	status_of $delay
+	nothing_left "$1"
+}
+mkfifo orders
+
+# ---- many connects, one round trip -------------------------------------------------------------------------
+
+for libc in glibc musl; do
+	link
+	ports
+	# shellcheck disable=SC2016  # the guest's shell expands it
+	guest sh -c 'echo ready; read -r go; exec "$@"' sh "$guests/$libc/dial" $client_ip $port 200
+	exec 7>orders
+	await says out ready
+	client "$guests/glibc/load" serve $port 200 >served.out &
+	server=$!
+	await says served.out ready
+	tell USR1 held
+	echo go >&7
+	ok "200 connects are under way before one is answered ($libc)" await says delay.out "connects: 200"
+	ok "the event loop turns meanwhile ($libc)" await says out "200 dialled, 0 ended, 5 pings"
+	tell USR2 released
+	ok "all of them come to their end ($libc)" await says out "200 ended, 0 failed"
+	ends "the guest ends ($libc)" $tracer 0
+	exec 7>&-
+	is "the server has had 200 clients ($libc)" "$(status_of $server; sed 's/,.*//' served.out)" "ready
+served 200 connections"
+	end_link "200 connects ($libc)"
+done
+finish

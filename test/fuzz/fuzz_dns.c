@@ -1,0 +1,104 @@
+/* What name servers answer and programs ask, and the target's files of name resolution. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h" /* before a MIN of the system's */
+
+#include "tracer/dns.c"
+#include "tracer/name_files.c"
+#include "tracer/names.c"
+#include "tracer/policy.c"
+#include "tracer/resolvconf.c"
+
+#define WITHOUT_A_TRAP abort()
+
+void call_return(__attribute__((unused)) struct call *c, __attribute__((unused)) int64_t value)
+{
+	WITHOUT_A_TRAP;
+}
+
+int call_install(__attribute__((unused)) struct call *c, __attribute__((unused)) int fd,
+	__attribute__((unused)) bool cloexec)
+{
+	WITHOUT_A_TRAP;
+}
+
+void call_rewrite(__attribute__((unused)) struct call *c, __attribute__((unused)) unsigned arg,
+	__attribute__((unused)) const void *bytes, __attribute__((unused)) size_t n)
+{
+	WITHOUT_A_TRAP;
+}
+
+void call_park(__attribute__((unused)) struct call *c, __attribute__((unused)) bool interruptible,
+	__attribute__((unused)) void (*cancel)(struct call *c), __attribute__((unused)) void *data)
+{
+	WITHOUT_A_TRAP;
+}
+
+void call_drop(__attribute__((unused)) struct call *c)
+{
+	WITHOUT_A_TRAP;
+}
+
+bool call_can(
+	__attribute__((unused)) const struct call *c, __attribute__((unused)) enum trap_can ability)
+{
+	return false;
+}
+
+void call_note(__attribute__((unused)) struct call *c, __attribute__((unused)) const char *fmt, ...)
+{
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What is learned must be told again, and the stream must take it in any pieces. */
+static void message(struct names *n, const uint8_t *p, size_t len)
+{
+	struct names_stream s = { 0 };
+	const char *out[NAMES_OF_MAX];
+	struct dns_answer a;
+	struct addr server;
+
+	names_query(n, p, len, &server);
+	if (dns_answer(p, len, &a) != names_answer(n, p, len))
+		abort();
+	if (a.naddresses && !names_of(n, &a.addresses[a.naddresses - 1], out))
+		abort();
+	for (size_t at = 0, piece; at < len; at += piece) {
+		piece = MIN(len - at, (size_t)p[at] + 1);
+		names_stream_bytes(n, &s, p + at, piece);
+	}
+	names_stream_done(&s);
+}
+
+static void text(struct names *n, const uint8_t *p, size_t len)
+{
+	size_t made_len = len;
+	char *made = nsswitch_make((const char *)p, &made_len);
+
+	resolv_conf_parse(&n->resolv, (const char *)p, len);
+	forget_hosts(n);
+	hosts_parse((const char *)p, len, add_host, n);
+	free(made);
+}
+
+/* The first byte says how much of the rest is a text; then comes a message. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct config cfg = { .dns_local = "*.example.com,db" };
+	struct tracer tracer = { .cfg = &cfg };
+	struct names *n = names_new(&tracer);
+	size_t part = size ? MIN((size_t)data[0] * 2, size - 1) : 0;
+
+	if (!n || policy_compile(&tracer.policy, &cfg, NULL) < 0)
+		abort();
+	if (size) {
+		text(n, data + 1, part);
+		message(n, data + 1 + part, size - 1 - part);
+	}
+	names_free(n);
+	policy_free(tracer.policy);
+	return 0;
+}

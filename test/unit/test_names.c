@@ -1,0 +1,678 @@
+/* Names: what is learned from answers and from the target's hosts file, who answers a query, and
+ * the files that an open gets. What these belong to are stand-ins. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "tracer/dns.c"
+#include "tracer/name_files.c"
+#include "tracer/names.c"
+#include "tracer/policy.c"
+#include "tracer/resolvconf.c"
+
+#include "sample_dns.h"
+
+static struct config cfg;
+static struct tracer tracer;
+static struct names *names;
+static int agent; /* the other end of the link */
+
+/* --- the trap's verbs: what became of the calls --- */
+
+enum fate {
+	FATE_OPEN, /* not answered */
+	FATE_PARKED,
+	FATE_RETURNED,
+	FATE_INSTALLED,
+	FATE_REWRITTEN,
+	FATE_DROPPED,
+};
+
+static struct {
+	enum fate fate;
+	int64_t value;
+	int fd; /* what was installed, ours */
+	char path[128];
+	bool cloexec;
+	unsigned count;
+} seen;
+
+static unsigned can = CAN_INSTALL | CAN_REWRITE;
+static int install_error;
+
+static void meet(enum fate fate, int64_t value)
+{
+	seen.fate = fate;
+	seen.value = value;
+	seen.count++;
+}
+
+void call_return(struct call *c, int64_t value)
+{
+	c->cancel = NULL;
+	meet(FATE_RETURNED, value);
+}
+
+int call_install(__attribute__((unused)) struct call *c, int fd, bool cloexec)
+{
+	if (install_error)
+		return install_error;
+	close_fd(&seen.fd);
+	seen.fd = dup(fd);
+	seen.cloexec = cloexec;
+	meet(FATE_INSTALLED, 0);
+	return 0;
+}
+
+void call_rewrite(__attribute__((unused)) struct call *c, unsigned arg, const void *bytes, size_t n)
+{
+	assert_in_range(n, 1, sizeof(seen.path));
+	memcpy(seen.path, bytes, n);
+	meet(FATE_REWRITTEN, arg);
+}
+
+void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data)
+{
+	assert_false(interruptible);
+	c->cancel = cancel;
+	c->data = data;
+	meet(FATE_PARKED, 0);
+}
+
+void call_drop(struct call *c)
+{
+	assert_null(c->cancel);
+	meet(FATE_DROPPED, 0);
+}
+
+bool call_can(__attribute__((unused)) const struct call *c, enum trap_can ability)
+{
+	return can & ability;
+}
+
+void call_note(__attribute__((unused)) struct call *c, __attribute__((unused)) const char *fmt, ...)
+{
+}
+
+/* --- a link --- */
+
+static void ignore_message(
+	__attribute__((unused)) struct mux *mux, __attribute__((unused)) const struct msg *m)
+{
+}
+
+static void ignore_loss(__attribute__((unused)) struct mux *mux, __attribute__((unused)) int error,
+	__attribute__((unused)) const char *why)
+{
+}
+
+static const struct mux_ops mux_ops = { .message = ignore_message, .lost = ignore_loss };
+
+static void begin(const struct config *c)
+{
+	struct err e = { "" };
+	int pair[2];
+
+	cfg = *c;
+	cfg.dns = true;
+	tracer = (struct tracer){ .cfg = &cfg };
+	memset(&seen, 0, sizeof(seen));
+	seen.fd = -1;
+	can = CAN_INSTALL | CAN_REWRITE;
+	install_error = 0;
+	assert_int_equal(loop_init(&tracer.loop), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	agent = pair[1];
+	assert_int_equal(
+		mux_init(&tracer.link.mux, &tracer.loop, pair[0], PROTO_CLIENT, &mux_ops), 0);
+	tracer.link.open = true;
+	if (policy_compile(&tracer.policy, &cfg, &e) < 0)
+		fail_msg("%s", e.text);
+	names = tracer.names = names_new(&tracer);
+	assert_non_null(names);
+}
+
+static void end(void)
+{
+	names_free(names);
+	policy_free(tracer.policy);
+	mux_done(&tracer.link.mux);
+	loop_done(&tracer.loop);
+	close_fd(&agent);
+	close_fd(&seen.fd);
+}
+
+static void file_content(enum name_file_id id, int error, const char *text)
+{
+	struct msg m = { .type = MSG_file_content,
+		.id = id + 1,
+		.file_content = { .error = (uint32_t)error, .bytes = span_of(text) } };
+
+	names_message(names, &m);
+}
+
+/* How many requests the agent has got since the last time. */
+static unsigned asked(void)
+{
+	uint8_t p[4096];
+	unsigned count = 0;
+	struct msg m;
+	ssize_t n;
+	int r;
+
+	mux_flush(&tracer.link.mux, 1000);
+	n = recv(agent, p, sizeof(p), MSG_DONTWAIT);
+	for (ssize_t at = 0; at < n; at += r, count++) {
+		r = proto_decode(p + at, (size_t)(n - at), PROTO_CLIENT, &m);
+		assert_in_range(r, 1, n - at);
+		assert_int_equal(m.type, MSG_read_file);
+	}
+	return count;
+}
+
+/* --- what is learned --- */
+
+static void learn_sample(const char *what)
+{
+	uint8_t p[1024];
+
+	for (size_t i = 0; i < ARRAY_SIZE(samples_dns); i++) {
+		if (strcmp(samples_dns[i].what, what) == 0) {
+			size_t n = sample_dns(&samples_dns[i], p);
+
+			assert_int_equal(names_answer(names, p, n), !samples_dns[i].query);
+			return;
+		}
+	}
+	fail_msg("no sample %s", what);
+}
+
+/* want: the names, separated by blanks, newest first. */
+static void known_as(const char *address, const char *want)
+{
+	const char *out[NAMES_OF_MAX];
+	char got[1024] = "";
+	struct addr a;
+	unsigned n;
+
+	assert_int_equal(addr_parse(&a, address), 0);
+	n = names_of(names, &a, out);
+	for (unsigned i = 0; i < n; i++) {
+		strcat(got, i ? " " : "");
+		strcat(got, out[i]);
+	}
+	assert_string_equal(got, want);
+}
+
+static void answers_tell_names(void **state)
+{
+	(void)state;
+	begin(&(struct config){ 0 });
+	for (size_t i = 0; i < ARRAY_SIZE(samples_dns); i++)
+		learn_sample(samples_dns[i].what);
+	known_as("10.1.2.3:80", "db.example.com");
+	known_as("10.1.2.4:0", "db.example.com");
+	known_as("[::ffff:10.1.2.4]:443", "db.example.com");
+	known_as("[fd00::1]:443", "db.example.com");
+	known_as("10.1.2.5:80", "www.example.com cdn.example.net edge.example.org");
+	known_as("10.1.2.6:80", "www.example.com cdn.example.net edge.example.org");
+	known_as("10.1.2.7:80", "a b");
+	known_as("10.1.2.8:80", "");
+	known_as("10.1.2.9:80", "");
+	known_as("10.96.0.1:80", "db.shop.svc.cluster.local");
+	end();
+}
+
+static void short_forms_are_told(void **state)
+{
+	(void)state;
+	begin(&(struct config){ 0 });
+	name_files_start(&names->files);
+	file_content(NAME_FILE_RESOLV_CONF, 0,
+		"nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local\n");
+	learn_sample("below a search domain");
+	known_as("10.96.0.1:80", "db.shop.svc.cluster.local db db.shop");
+	end();
+}
+
+static void the_hosts_file_tells_names(void **state)
+{
+	(void)state;
+	begin(&(struct config){ 0 });
+	name_files_start(&names->files);
+	file_content(NAME_FILE_HOSTS, 0, "10.1.2.3 One two # three\n10.1.2.5 four");
+	known_as("10.1.2.3:80", "two one");
+	known_as("10.1.2.5:80", "four");
+	learn_sample("a");
+	known_as("10.1.2.3:80", "db.example.com two one");
+	names->files.file[NAME_FILE_HOSTS].asked = true;
+	file_content(NAME_FILE_HOSTS, 0, "10.1.2.5 five\n10.1.2.3 db.example.com");
+	known_as("10.1.2.3:80", "db.example.com db.example.com");
+	known_as("10.1.2.5:80", "five");
+	learn_sample("a");
+	names->files.file[NAME_FILE_HOSTS].asked = true;
+	file_content(NAME_FILE_HOSTS, ENOENT, "");
+	known_as("10.1.2.3:80", "db.example.com");
+	known_as("10.1.2.5:80", "");
+	end();
+}
+
+static void the_newest_names_come_first_and_the_oldest_go(void **state)
+{
+	struct addr ip = addr_v4(0x0a010203, 0);
+	const char *out[NAMES_OF_MAX];
+	char name[32];
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	for (unsigned i = 0; i < NAMES_LEARNED_MAX + 5; i++) {
+		struct addr own = addr_v4(0x0b000000 + i / NAMES_OF_MAX, 0);
+
+		learn(names, &own, name, (size_t)snprintf(name, sizeof(name), "n%u", i));
+	}
+	assert_int_equal(names->nlearned, NAMES_LEARNED_MAX);
+	known_as("11.0.0.0:1", "n31 n30 n29 n28 n27 n26 n25 n24 n23 n22 n21 n20 n19 n18 n17 n16 "
+			       "n15 n14 n13 n12 n11 n10 n9 n8 n7 n6 n5");
+	for (unsigned i = 0; i < NAMES_OF_MAX + 5; i++)
+		learn(names, &ip, name, (size_t)snprintf(name, sizeof(name), "m%u", i));
+	learn(names, &ip, "m0", 2);
+	assert_int_equal(names_of(names, &ip, out), NAMES_OF_MAX);
+	assert_string_equal(out[0], "m0");
+	assert_string_equal(out[1], "m36");
+	end();
+}
+
+static void what_is_no_answer_teaches_nothing(void **state)
+{
+	uint8_t p[1024], cut[1024];
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	for (size_t i = 0; i < ARRAY_SIZE(samples_dns); i++) {
+		size_t n = sample_dns(&samples_dns[i], p);
+
+		for (size_t len = 0; len < n; len++) {
+			memcpy(cut, p, len);
+			assert_false(names_answer(names, cut, len));
+		}
+	}
+	assert_int_equal(names->nlearned, 0);
+	end();
+}
+
+static void a_stream_of_answers_in_pieces(void **state)
+{
+	uint8_t p[2048];
+	size_t n = 0, len;
+
+	(void)state;
+	for (size_t i = 1; i < 4; i++) { /* answers */
+		len = sample_dns(&samples_dns[i], p + n + 2);
+		sample_u16(p + n, (unsigned)len);
+		n += len + 2;
+	}
+	for (size_t piece = 1; piece <= n; piece++) {
+		struct names_stream s = { 0 };
+
+		begin(&(struct config){ 0 });
+		for (size_t at = 0; at < n; at += piece)
+			names_stream_bytes(names, &s, p + at, MIN(piece, n - at));
+		assert_false(s.over);
+		known_as("10.1.2.3:80", "db.example.com");
+		known_as("[fd00::1]:80", "db.example.com");
+		known_as("10.1.2.5:80", "www.example.com cdn.example.net edge.example.org");
+		names_stream_done(&s);
+		end();
+	}
+}
+
+static void a_stream_of_something_else_is_given_up(void **state)
+{
+	struct names_stream s = { 0 };
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	names_stream_bytes(names, &s, (const uint8_t *)"\0\0", 2);
+	assert_true(s.over);
+	s = (struct names_stream){ 0 };
+	names_stream_bytes(names, &s, (const uint8_t *)"\0\4HTTP/1.1 200 OK", 17);
+	assert_true(s.over);
+	assert_null(s.message);
+	names_stream_bytes(names, &s, (const uint8_t *)"more", 4);
+	assert_null(s.message);
+	end();
+}
+
+/* --- who answers --- */
+
+static void queries_go_where_the_policy_says(void **state)
+{
+	struct addr server = { 0 };
+	uint8_t p[1024];
+	size_t n = sample_dns(&samples_dns[0], p);
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	assert_int_equal(names_query(names, p, n, &server), SIDE_REMOTE);
+	end();
+	begin(&(struct config){ .dns_local = "*.example.com" });
+	assert_int_equal(names_query(names, p, n - 1, &server), SIDE_REMOTE);
+	assert_int_equal(server.sa.sa_family, AF_UNSPEC);
+	assert_int_equal(names_query(names, p, n, &server), SIDE_LOCAL);
+	assert_int_equal(addr_port(&server), DNS_PORT);
+	end();
+	begin(&(struct config){ .dns_local = "db" });
+	assert_int_equal(names_query(names, p, n, &server), SIDE_REMOTE);
+	name_files_start(&names->files);
+	file_content(NAME_FILE_RESOLV_CONF, 0, "search example.com");
+	assert_int_equal(names_query(names, p, n, &server), SIDE_LOCAL);
+	end();
+}
+
+static void the_target_says_who_its_servers_are(void **state)
+{
+	struct addr there = addr_v4(0x0a60000a, DNS_PORT), other = addr_v4(0x0a60000a, 54),
+		    loopback = addr_v4(INADDR_LOOPBACK, DNS_PORT);
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	assert_true(names_is_server(names, &loopback));
+	name_files_start(&names->files);
+	file_content(NAME_FILE_RESOLV_CONF, 0, "nameserver 10.96.0.10\n");
+	assert_true(names_is_server(names, &there));
+	assert_false(names_is_server(names, &other));
+	assert_false(names_is_server(names, &loopback));
+	end();
+}
+
+static void sockets_that_answer_for_names_are_refused(void **state)
+{
+	static const char *const refused[] = { "/var/run/nscd/socket", "/run/nscd/socket",
+		"/run/systemd/resolve/io.systemd.Resolve",
+		"/run/systemd/resolve/io.systemd.Resolve.Monitor", "/var/run/avahi-daemon/socket" };
+	static const char *const others[] = { "", "/run/nscd/socket2", "/var/run/",
+		"run/nscd/socket", "/run/docker.sock" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
+		assert_true(names_refuses(refused[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		assert_false(names_refuses(others[i]));
+}
+
+/* --- texts --- */
+
+struct resolv_case {
+	const char *text;
+	const char *servers, *search;
+};
+
+static const struct resolv_case resolv_cases[] = {
+	{ "", "127.0.0.1:53", "" },
+	{ "nameserver 10.96.0.10\nsearch a.b C.\noptions ndots:5\n", "10.96.0.10:53", "a.b c" },
+	{ "\tnameserver\t::1  # us\r\n;nameserver 1.1.1.1\nnameserver x\nnameserver", "[::1]:53",
+		"" },
+	{ "nameserver 1.1.1.1\nnameserver 2.2.2.2\nnameserver 3.3.3.3\nnameserver 4.4.4.4",
+		"1.1.1.1:53 2.2.2.2:53 3.3.3.3:53", "" },
+	{ "domain a\nsearch b c\n", "127.0.0.1:53", "b c" },
+	{ "search b c\ndomain a d\n", "127.0.0.1:53", "a" },
+	{ "search 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "127.0.0.1:53",
+		"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16" },
+};
+
+static void resolv_conf_is_read(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(resolv_cases); i++) {
+		const struct resolv_case *t = &resolv_cases[i];
+		char servers[256] = "", search[512] = "", one[ADDR_STRLEN];
+		struct resolv_conf r;
+
+		resolv_conf_parse(&r, t->text, strlen(t->text));
+		for (unsigned j = 0; j < r.nservers; j++) {
+			strcat(servers, j ? " " : "");
+			strcat(servers, addr_format(&r.servers[j], one));
+		}
+		for (unsigned j = 0; j < r.nsearch; j++) {
+			strcat(search, j ? " " : "");
+			strcat(search, r.search[j]);
+		}
+		assert_string_equal(servers, t->servers);
+		assert_string_equal(search, t->search);
+	}
+}
+
+static void nsswitch_asks_files_and_dns(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "", "hosts: files dns\n" },
+		{ "passwd: files", "passwd: files\nhosts: files dns\n" },
+		{ "passwd: files\nhosts:\tmymachines resolve [!UNAVAIL=return] files\nrpc: db\n",
+			"passwd: files\nrpc: db\nhosts: files dns\n" },
+		{ " HOSTS: a\nhosts: b\n#hosts: c\n", "#hosts: c\nhosts: files dns\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		size_t n = strlen(cases[i][0]);
+		char *made = nsswitch_make(cases[i][0], &n);
+
+		assert_string_equal(made, cases[i][1]);
+		assert_int_equal(n, strlen(made));
+		free(made);
+	}
+}
+
+/* --- opens --- */
+
+static void open_file(struct call *c, const char *path, int flags)
+{
+	*c = (struct call){ .tracer = &tracer };
+	assert_true(names_open(names, c, path, 1, flags));
+}
+
+static void installed_text(const char *want)
+{
+	char got[256] = "";
+
+	assert_int_equal(seen.fate, FATE_INSTALLED);
+	assert_int_equal(fcntl(seen.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	assert_int_equal(read(seen.fd, got, sizeof(got) - 1), strlen(want));
+	assert_string_equal(got, want);
+}
+
+static void opens_wait_for_one_answer(void **state)
+{
+	struct call a, b;
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	names_start(names);
+	assert_int_equal(asked(), 3);
+	open_file(&a, "/etc/hosts", O_RDONLY);
+	open_file(&b, "/etc/hosts", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(seen.fate, FATE_PARKED);
+	assert_int_equal(asked(), 0);
+	file_content(NAME_FILE_HOSTS, 0, "text");
+	assert_int_equal(seen.count, 4);
+	assert_true(seen.cloexec);
+	installed_text("text");
+	open_file(&a, "/etc/hosts", O_RDONLY);
+	installed_text("text");
+	assert_false(seen.cloexec);
+	end();
+}
+
+static void an_old_answer_is_asked_again(void **state)
+{
+	struct name_file *f;
+	struct stat before, after;
+	struct call c;
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	f = &names->files.file[NAME_FILE_HOST_CONF];
+	open_file(&c, "/etc/host.conf", O_RDONLY);
+	assert_int_equal(asked(), 1);
+	file_content(NAME_FILE_HOST_CONF, 0, "one");
+	installed_text("one");
+	fstat(seen.fd, &before);
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const texts[] = { "one", "two", "" };
+
+		f->answered_ns -= NAMES_FRESH_MS * UINT64_C(1000000);
+		open_file(&c, "/etc/host.conf", O_RDONLY);
+		assert_int_equal(seen.fate, FATE_PARKED);
+		assert_int_equal(asked(), 1);
+		file_content(NAME_FILE_HOST_CONF, 0, texts[i]);
+		installed_text(texts[i]);
+		fstat(seen.fd, &after);
+		assert_int_equal(after.st_ino == before.st_ino, i == 0);
+		assert_int_equal(after.st_mode & 07777, 0644);
+	}
+	end();
+}
+
+static void errors_are_those_of_the_open(void **state)
+{
+	struct call c;
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	open_file(&c, "/etc/hosts", O_RDONLY);
+	file_content(NAME_FILE_HOSTS, ENOENT, "");
+	assert_int_equal(seen.fate, FATE_RETURNED);
+	assert_int_equal(seen.value, -ENOENT);
+	open_file(&c, "/etc/host.conf", O_RDONLY);
+	file_content(NAME_FILE_HOST_CONF, 70000, "");
+	assert_int_equal(seen.value, -EPROTO);
+	install_error = -EMFILE;
+	open_file(&c, "/etc/nsswitch.conf", O_RDONLY);
+	assert_int_equal(seen.value, -EMFILE);
+	install_error = -ENOENT;
+	open_file(&c, "/etc/nsswitch.conf", O_RDONLY);
+	assert_int_equal(seen.fate, FATE_DROPPED);
+	end();
+}
+
+static void other_opens_are_not_ours(void **state)
+{
+	static const struct {
+		const char *path;
+		int flags;
+	} cases[] = {
+		{ "/etc/passwd", O_RDONLY },
+		{ "etc/hosts", O_RDONLY },
+		{ "/etc/hosts", O_WRONLY },
+		{ "/etc/hosts", O_RDWR },
+		{ "/etc/hosts", O_PATH },
+		{ "/etc/hosts", O_DIRECTORY },
+		{ "/etc/hosts", O_CREAT },
+		{ "/etc/hosts", O_TRUNC },
+		{ "/etc/hosts", O_NOFOLLOW },
+	};
+	struct call c;
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_false(names_open(names, &c, cases[i].path, 1, cases[i].flags));
+	assert_int_equal(seen.count, 0);
+	assert_int_equal(asked(), 0);
+	end();
+}
+
+static void a_parked_open_that_goes_away_is_forgotten(void **state)
+{
+	struct call a, b;
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	open_file(&a, "/etc/hosts", O_RDONLY);
+	open_file(&b, "/etc/hosts", O_RDONLY);
+	a.cancel(&a);
+	seen.count = 0;
+	file_content(NAME_FILE_HOSTS, 0, "text");
+	assert_int_equal(seen.count, 1);
+	end();
+	begin(&(struct config){ 0 }); /* and one that waits at the end */
+	open_file(&a, "/etc/hosts", O_RDONLY);
+	end();
+}
+
+static void without_a_link_the_copy_at_hand_is_served(void **state)
+{
+	struct call c;
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	open_file(&c, "/etc/hosts", O_RDONLY);
+	file_content(NAME_FILE_HOSTS, 0, "text");
+	names->files.file[NAME_FILE_HOSTS].answered_ns = 1;
+	open_file(&c, "/etc/hosts", O_RDONLY);
+	assert_int_equal(seen.fate, FATE_PARKED);
+	open_file(&c, "/etc/host.conf", O_RDONLY);
+	tracer.link.mux.lost = true;
+	names_link_lost(names);
+	assert_int_equal(seen.value, -EIO);
+	open_file(&c, "/etc/hosts", O_RDONLY);
+	installed_text("text");
+	open_file(&c, "/etc/resolv.conf", O_RDONLY);
+	assert_int_equal(seen.value, -EIO);
+	tracer.link.mux.lost = false;
+	end();
+}
+
+static void with_stops_the_guest_opens_our_descriptor(void **state)
+{
+	char first[128], text[8] = "";
+	struct call c;
+	int fd;
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	can = CAN_RESULT | CAN_REWRITE;
+	open_file(&c, "/etc/hosts", O_RDONLY);
+	file_content(NAME_FILE_HOSTS, 0, "one");
+	assert_int_equal(seen.fate, FATE_REWRITTEN);
+	assert_int_equal(seen.value, 1);
+	strcpy(first, seen.path);
+	names->files.file[NAME_FILE_HOSTS].answered_ns = 1;
+	open_file(&c, "/etc/hosts", O_RDONLY);
+	file_content(NAME_FILE_HOSTS, 0, "two");
+	assert_string_equal(seen.path, first); /* who was on the way there is not lost */
+	fd = open(first, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, text, sizeof(text) - 1), 3);
+	assert_string_equal(text, "two");
+	close(fd);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(answers_tell_names),
+		cmocka_unit_test(short_forms_are_told),
+		cmocka_unit_test(the_hosts_file_tells_names),
+		cmocka_unit_test(the_newest_names_come_first_and_the_oldest_go),
+		cmocka_unit_test(what_is_no_answer_teaches_nothing),
+		cmocka_unit_test(a_stream_of_answers_in_pieces),
+		cmocka_unit_test(a_stream_of_something_else_is_given_up),
+		cmocka_unit_test(queries_go_where_the_policy_says),
+		cmocka_unit_test(the_target_says_who_its_servers_are),
+		cmocka_unit_test(sockets_that_answer_for_names_are_refused),
+		cmocka_unit_test(resolv_conf_is_read),
+		cmocka_unit_test(nsswitch_asks_files_and_dns),
+		cmocka_unit_test(opens_wait_for_one_answer),
+		cmocka_unit_test(an_old_answer_is_asked_again),
+		cmocka_unit_test(errors_are_those_of_the_open),
+		cmocka_unit_test(other_opens_are_not_ours),
+		cmocka_unit_test(a_parked_open_that_goes_away_is_forgotten),
+		cmocka_unit_test(without_a_link_the_copy_at_hand_is_served),
+		cmocka_unit_test(with_stops_the_guest_opens_our_descriptor),
+	};
+
+	return cmocka_run_group_tests_name("names", tests, NULL, NULL);
+}
