@@ -195,9 +195,17 @@ static int connect_to(struct udp *u, const struct addr *peer)
 	const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
 	const struct addr to = addr_map(peer, u->family);
 	bool off = is_nobody(peer);
+	int may = 0, r;
 
-	if (connect(u->watch.fd, off ? &nobody : &to.sa, off ? sizeof(nobody) : addr_len(&to)) < 0)
-		return errno;
+	/* Whether the guest may broadcast is known there: here connect(2) says EACCES. */
+	setsockopt(u->watch.fd, SOL_SOCKET, SO_BROADCAST, &may, sizeof(may));
+	r = connect(u->watch.fd, off ? &nobody : &to.sa, off ? sizeof(nobody) : addr_len(&to)) < 0
+		    ? errno
+		    : 0;
+	may = 1;
+	setsockopt(u->watch.fd, SOL_SOCKET, SO_BROADCAST, &may, sizeof(may));
+	if (r)
+		return r;
 	set_peer(u, peer);
 	return 0;
 }

@@ -252,6 +252,14 @@ static bool takes_only_v6(int fd)
 	       getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on;
 }
 
+static bool may_broadcast(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return getsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, &len) == 0 && on;
+}
+
 bool datagram_may_not_broadcast(int fd, const struct addr *to)
 {
 	struct addr all = addr_v4(INADDR_BROADCAST, 0);
@@ -430,18 +438,16 @@ enum side datagram_route(struct call *c, int fd, const struct addr *to, struct a
 	return route_to(tr, c, IPPROTO_UDP, to);
 }
 
-/* What the agent shall bind its socket to. An address of this machine alone means nothing there,
- * and without the target's traffic its port would be somebody else's. */
-static struct addr bind_there(const struct tracer *tr, const struct addr *asked, unsigned mode)
+/* What the agent shall bind its socket to. An address of this machine alone means nothing there. */
+static struct addr bind_there(const struct tracer *tr, const struct addr *asked, uint16_t port)
 {
 	struct addr plain = addr_unmap(asked);
-	struct addr any = plain.sa.sa_family == AF_INET ? addr_v4(INADDR_ANY, addr_port(asked))
-							: addr_v6(&in6addr_any, addr_port(asked));
+	struct addr any = plain.sa.sa_family == AF_INET ? addr_v4(INADDR_ANY, 0)
+							: addr_v6(&in6addr_any, 0);
 
 	if (!is_near(tr, &plain))
 		plain = any;
-	if (mode == INCOMING_OFF)
-		addr_set_port(&plain, 0);
+	addr_set_port(&plain, port);
 	return plain;
 }
 
@@ -457,9 +463,9 @@ static int relay(struct datagram_table *t, struct dgram *d, int fd)
 	if (r < 0)
 		return r;
 	if (!d->uplink || !uplink_is_open(d->uplink)) {
-		if (d->bound)
-			there = bind_there(t->tracer, &d->asked, INCOMING_OFF);
-		r = uplink_new(&up, &t->uplinks, &uplink_ops, INCOMING_OFF, family, &there);
+		there = bind_there(t->tracer, d->bound ? &d->asked : &at,
+			addr_port(d->bound ? &d->asked : &at));
+		r = uplink_new(&up, &t->uplinks, &uplink_ops, INCOMING_OFF, family_of(fd), &there);
 		if (r < 0)
 			return r;
 		use_uplink(d, up);
@@ -483,14 +489,15 @@ static int pending_error(struct dgram *d, int fd, const struct addr *to)
 	return -error;
 }
 
-int datagram_send(struct call *c, int fd, const struct addr *to, const uint8_t *p, size_t n)
+int64_t datagram_send(struct datagram_table *t, int fd, const struct addr *to, const uint8_t *p,
+	size_t n, size_t segment)
 {
-	struct datagram_table *t = table(c);
 	struct addr peer = destination(to);
 	struct dgram *d;
+	size_t at = 0;
 	int r;
 
-	if (n > (peer.sa.sa_family == AF_INET ? UPLINK_IPV4_MAX : PROTO_DATAGRAM_MAX))
+	if (MIN(n, segment) > (peer.sa.sa_family == AF_INET ? UPLINK_IPV4_MAX : PROTO_DATAGRAM_MAX))
 		return -EMSGSIZE;
 	d = dgram_get(t, fd);
 	if (!d)
@@ -498,7 +505,132 @@ int datagram_send(struct call *c, int fd, const struct addr *to, const uint8_t *
 	r = pending_error(d, fd, &peer);
 	if (r == 0)
 		r = relay(t, d, fd);
-	return r < 0 ? r : uplink_send(d->uplink, &peer, p, n);
+	if (r < 0)
+		return r;
+	do {
+		size_t one = MIN(segment, n - at);
+
+		r = uplink_send(d->uplink, &peer, p + at, one);
+		at += one;
+	} while (r == 0 && at < n);
+	return r < 0 ? r : (int64_t)n;
+}
+
+/* --- the way to a new peer --- */
+
+/* A call that sends, and waits until a socket of the agent's has been connected to the peer: there
+ * the target's kernel says what it has against it. The socket is used for nothing else. */
+struct probe {
+	struct call *call;
+	struct uplink *uplink;
+	int fd;
+	struct addr to;
+	size_t n, segment;
+	uint8_t bytes[];
+};
+
+static void probe_free(struct probe *p)
+{
+	uplink_free(p->uplink);
+	close_fd(&p->fd);
+	free(p);
+}
+
+static void probe_cancel(struct call *c)
+{
+	probe_free(c->data);
+}
+
+/* From now on the peer is known: it has a stand-in. */
+static int64_t send_probed(struct datagram_table *t, const struct probe *p)
+{
+	int64_t n = datagram_send(t, p->fd, &p->to, p->bytes, p->n, p->segment);
+	struct dgram *d = n < 0 ? NULL : datagram_find(t, p->fd);
+	struct addr peer = destination(&p->to);
+	struct standin *s;
+
+	if (d && d->uplink)
+		uplink_standin(d->uplink, &peer, &s);
+	return n;
+}
+
+/* The agent's socket is not connected to a broadcast address; for a guest that may broadcast that
+ * is no reason. */
+static bool is_way(int error, int fd)
+{
+	return !error || (error == EACCES && may_broadcast(fd));
+}
+
+static void probe_answered(struct uplink *up, int error, const struct addr *local)
+{
+	struct probe *p = up->opening;
+	struct call *c = p->call;
+	int64_t r = is_way(error, p->fd) ? send_probed(table(c), p) : -error;
+
+	(void)local;
+	probe_free(p);
+	call_return(c, r);
+}
+
+static void probe_opened(struct uplink *up, int error, struct span text)
+{
+	(void)text;
+	if (error)
+		probe_answered(up, error, NULL);
+}
+
+static void probe_over(struct uplink *up, int error)
+{
+	(void)error;
+	probe_answered(up, ENETUNREACH, NULL);
+}
+
+static void probe_failed(struct uplink *up, int error, const struct addr *peer)
+{
+	(void)up;
+	(void)error;
+	(void)peer;
+}
+
+static const struct uplink_ops probe_ops = {
+	.opened = probe_opened,
+	.connected = probe_answered,
+	.failed = probe_failed,
+	.over = probe_over,
+};
+
+bool datagram_probe(struct call *c, int fd, const struct addr *to, const uint8_t *bytes, size_t n,
+	size_t segment)
+{
+	struct datagram_table *t = table(c);
+	struct dgram *d = datagram_find(t, fd);
+	struct addr peer = destination(to);
+	struct addr there = family_of(fd) == AF_INET ? addr_v4(INADDR_ANY, 0)
+						     : addr_v6(&in6addr_any, 0);
+	struct probe *p;
+
+	if (sock_is_nonblocking(fd) || (d && d->uplink && uplink_knows(d->uplink, &peer)))
+		return false;
+	p = calloc(1, sizeof(*p) + n);
+	if (!p)
+		return false;
+	there = bind_there(c->tracer, d && d->bound ? &d->asked : &there, 0);
+	if (uplink_new(&p->uplink, &t->uplinks, &probe_ops, INCOMING_OFF, family_of(fd), &there) <
+		0) {
+		free(p);
+		return false;
+	}
+	*p = (struct probe){ .call = c,
+		.uplink = p->uplink,
+		.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
+		.to = *to,
+		.n = n,
+		.segment = segment };
+	memcpy(p->bytes, bytes, n);
+	p->uplink->opening = p;
+	uplink_connect(p->uplink, &peer);
+	call_park(c, false, probe_cancel, p);
+	return true;
 }
 
 /* --- connect --- */
@@ -542,14 +674,25 @@ static struct ask *ask_new(struct dgram *d, const struct addr *to)
 	return a;
 }
 
-/* The socket is connected to nobody beyond the agent any more. */
+/* The agent's socket has no other user. */
+static bool is_alone(const struct dgram *d)
+{
+	return d->uplink && uplink_is_open(d->uplink) && d->uplink->users == 1;
+}
+
+/* The socket is connected to nobody beyond the agent any more. One that did not bind to a port
+ * loses it with its peer (udp_disconnect() in the kernel). */
 static void disconnect(struct dgram *d)
 {
 	if (!d || d->peer.sa.sa_family == AF_UNSPEC)
 		return;
 	d->peer = d->local = no_addr;
-	if (d->uplink && uplink_is_open(d->uplink) && d->uplink->users == 1 && !d->uplink->serves)
+	if (!is_alone(d))
+		return;
+	if (d->bound && !d->any_port)
 		ask_new(d, NULL);
+	else if (list_empty(&d->uplink->asks))
+		drop_uplink(d);
 }
 
 static int connect_to(int fd, const struct addr *to)
@@ -586,7 +729,7 @@ static void connect_answered(struct uplink *up, int error, const struct addr *lo
 	if (c) {
 		if (d)
 			d->parked--;
-		if (r == 0)
+		if (is_way(error, a->fd))
 			r = d ? connect_standin(d, a->fd, &a->to, local) : -ENETUNREACH;
 		call_return(c, r);
 	}
@@ -616,7 +759,7 @@ static void connect_remote(struct call *c, int fd, const struct addr *to)
 		return;
 	}
 	seen_at(d, c);
-	if (d->uplink->serves || d->uplink->users > 1) {
+	if (!is_alone(d)) {
 		connect_sharing(c, d, fd, to);
 		return;
 	}
@@ -751,9 +894,11 @@ static void bind_answered(struct uplink *up, int error, const struct span *text)
 	if (r < 0 && text)
 		log_err("the target's UDP port %u cannot be had: %s", addr_port(&b->asked),
 			proto_print(*text, why, sizeof(why)));
-	if (r == 0)
+	/* This agent, or its kernel, cannot: that was said, and is no failure that bind(2) knows.
+	 */
+	if (r == 0 || r == -EOPNOTSUPP)
 		r = bind_here(t, b->fd, &b->asked);
-	if (r == 0) {
+	if (r == 0 && !error) {
 		join(t, b->fd, up);
 		call_note(c, "%s the target's port %u",
 			t->tracer->cfg->incoming == INCOMING_STEAL ? "steals" : "mirrors",
@@ -770,7 +915,7 @@ static void bind_remote(struct call *c, int fd, const struct addr *asked)
 {
 	struct datagram_table *t = table(c);
 	unsigned mode = c->tracer->cfg->incoming;
-	struct addr there = bind_there(c->tracer, asked, mode);
+	struct addr there = bind_there(c->tracer, asked, addr_port(asked));
 	struct binding *b = calloc(1, sizeof(*b));
 	int r = b ? 0 : -ENOMEM;
 
@@ -805,20 +950,12 @@ void datagram_bind(struct call *c, int fd, const struct addr *asked)
 		return;
 	}
 	r = bind_here(t, fd, asked);
-	if (r == 0 && own && own->uplink && own->uplink->serves)
+	if (r == 0 && own && own->uplink && own->uplink->mode != INCOMING_OFF)
 		join(t, fd, own->uplink);
 	call_return(c, r);
 }
 
 /* --- what the agent says --- */
-
-static void opened(struct uplink *up, int error, struct span text)
-{
-	if (up->opening)
-		bind_answered(up, error, &text);
-	else if (error)
-		uplink_ops.over(up, error);
-}
 
 /* A duplicate of the socket, by where it was last seen; or -1. */
 static int find_again(const struct datagram_table *t, const struct dgram *d)
@@ -879,6 +1016,26 @@ static void over(struct uplink *up, int error)
 	else
 		while (!list_empty(&up->asks))
 			connect_answered(up, r, &none);
+}
+
+/* The port that the socket has here is taken there. */
+static void ask_again(struct uplink *up)
+{
+	list_for_each (pos, &up->asks) {
+		struct ask *a = list_entry(pos, struct ask, link);
+
+		uplink_connect(up, a->to.sa.sa_family != AF_UNSPEC ? &a->to : NULL);
+	}
+}
+
+static void opened(struct uplink *up, int error, struct span text)
+{
+	if (up->opening)
+		bind_answered(up, error, &text);
+	else if (error && addr_port(&up->bind) && uplink_reopen(up) == 0)
+		ask_again(up);
+	else if (error)
+		over(up, error);
 }
 
 static const struct uplink_ops uplink_ops = {

@@ -79,8 +79,15 @@ bool datagram_may_not_broadcast(int fd, const struct addr *to);
  * address to use. */
 enum side datagram_route(struct call *c, int fd, const struct addr *to, struct addr *real);
 
-/* datagram_send() - send it from the target. 0 or -errno of sendto(2). */
-int datagram_send(struct call *c, int fd, const struct addr *to, const uint8_t *p, size_t n);
+/* datagram_send() - send n bytes from the target, in datagrams of segment bytes each. n or -errno
+ * of sendto(2). */
+int64_t datagram_send(struct datagram_table *t, int fd, const struct addr *to, const uint8_t *p,
+	size_t n, size_t segment);
+
+/* datagram_probe() - the peer is new to the socket, which may block: the call is parked until it is
+ * known whether there is a way to the peer, and then the same is done. False: do it now. */
+bool datagram_probe(
+	struct call *c, int fd, const struct addr *to, const uint8_t *p, size_t n, size_t segment);
 
 /* datagram_source() - a datagram came to the socket from that address: make it the true one, in
  * the shape that a socket of that family shows. */

@@ -18,6 +18,8 @@
 
 /* What the kernel is to do: no datagram socket, or nothing of it concerns the target. */
 #define LEAVE_IT INT64_MIN
+/* The call is parked. */
+#define LATER (INT64_MIN + 1)
 
 static uint8_t payload[UINT16_MAX + 1];
 
@@ -43,18 +45,16 @@ static size_t segment_size(int fd, const struct guestmsg *g)
 	return size > 0 ? (size_t)size : SIZE_MAX;
 }
 
-static int64_t send_remote(struct call *c, int fd, const struct guestmsg *g, const struct addr *to)
+/* to may be new to the socket: then the call is parked, if it may be. */
+static int64_t send_remote(struct call *c, int fd, const struct guestmsg *g, const struct addr *to,
+	int flags, bool may_park)
 {
-	size_t segment = segment_size(fd, g), at = 0;
-	int r;
+	size_t segment = segment_size(fd, g);
 
-	do {
-		size_t n = MIN(segment, g->len - at);
-
-		r = datagram_send(c, fd, to, payload + at, n);
-		at += n;
-	} while (r == 0 && at < g->len);
-	return r < 0 ? r : (int64_t)g->len;
+	if (may_park && !(flags & MSG_DONTWAIT) &&
+		datagram_probe(c, fd, to, payload, g->len, segment))
+		return LATER;
+	return datagram_send(&c->tracer->datagrams, fd, to, payload, g->len, segment);
 }
 
 /* The guest's message to an address of this machine that it knows by another. */
@@ -86,8 +86,8 @@ static bool is_odd(int fd, const struct addr *to, int flags)
 }
 
 /* One message with an address. LEAVE_IT: the kernel is to send it. */
-static int64_t send_message(
-	struct call *c, int fd, const struct guestmsg *g, const struct addr *to, int flags)
+static int64_t send_message(struct call *c, int fd, const struct guestmsg *g, const struct addr *to,
+	int flags, bool may_park)
 {
 	struct addr real;
 	enum side side;
@@ -103,7 +103,8 @@ static int64_t send_message(
 	r = mem_gather(g->tid, g->iov, g->niov, payload, g->len);
 	if (r < 0)
 		return r;
-	return side == SIDE_LOCAL ? send_local(fd, g, &real, flags) : send_remote(c, fd, g, to);
+	return side == SIDE_LOCAL ? send_local(fd, g, &real, flags)
+				  : send_remote(c, fd, g, to, flags, may_park);
 }
 
 /* A duplicate of the socket if it is one whose datagrams may concern us, or -1. */
@@ -118,7 +119,7 @@ static void answer(struct call *c, int64_t result)
 {
 	if (result == LEAVE_IT)
 		call_continue(c);
-	else
+	else if (result != LATER)
 		call_return(c, result);
 }
 
@@ -134,7 +135,7 @@ void sys_sendto(struct call *c)
 		fd = dup_datagram(c);
 	}
 	guestmsg_one(&g, c->task->tid, c->arg[1], c->arg[2]);
-	answer(c, fd < 0 ? LEAVE_IT : send_message(c, fd, &g, &to, (int)c->arg[3]));
+	answer(c, fd < 0 ? LEAVE_IT : send_message(c, fd, &g, &to, (int)c->arg[3], true));
 }
 
 void sys_sendmsg(struct call *c)
@@ -150,7 +151,7 @@ void sys_sendmsg(struct call *c)
 			return;
 		fd = dup_datagram(c);
 	}
-	answer(c, fd < 0 ? LEAVE_IT : send_message(c, fd, &g, &to, (int)c->arg[2]));
+	answer(c, fd < 0 ? LEAVE_IT : send_message(c, fd, &g, &to, (int)c->arg[2], true));
 }
 
 /* --- sendmmsg --- */
@@ -173,7 +174,7 @@ static int64_t send_nth(struct call *c, int fd, unsigned i)
 		n = guestmsg_name(&g, &to);
 	if (n < 0)
 		return n;
-	n = g.h.msg_name ? send_message(c, fd, &g, &to, flags) : LEAVE_IT;
+	n = g.h.msg_name ? send_message(c, fd, &g, &to, flags, false) : LEAVE_IT;
 	if (n == LEAVE_IT) {
 		n = g.len > sizeof(payload) ? -EMSGSIZE
 					    : mem_gather(g.tid, g.iov, g.niov, payload, g.len);

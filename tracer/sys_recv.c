@@ -218,7 +218,12 @@ static void receive_ready(struct watch *w, uint32_t events)
 		return;
 	}
 	n = receive_now(r);
-	/* Shut down for reading: a call that may wait gets nothing, and no error. */
+	/* Shut down for reading: the kernel has nothing to say, and says it at once. */
+	if (n == -EAGAIN && events & (EPOLLRDHUP | EPOLLHUP) && !r->got) {
+		receive_cancel(c);
+		call_continue(c);
+		return;
+	}
 	if (n == -EAGAIN && events & (EPOLLRDHUP | EPOLLHUP))
 		n = r->got;
 	c->interruptible = !r->got;
@@ -345,7 +350,23 @@ static void receive_by_kernel(struct call *c)
 	call_result(c);
 }
 
-/* The name that the kernel has written. One that was cut is left alone. */
+/* The n bytes that the kernel has written of a name. A cut one shows the port at least, and then it
+ * may be that of a stand-in. */
+static bool read_name(const struct call *c, uint64_t at, size_t n, struct addr *from)
+{
+	const struct datagram_table *t = table(c);
+	struct addr cut = { 0 };
+
+	if (n < offsetof(struct sockaddr_in, sin_addr) ||
+		mem_read(c->task->tid, at, &cut, MIN(n, sizeof(cut))) < 0)
+		return false;
+	if (addr_from_sockaddr(from, &cut, n) == 0)
+		return true;
+	*from = cut.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(&cut))
+					    : addr_v6(&in6addr_loopback, addr_port(&cut));
+	return uplink_find(&t->uplinks, from);
+}
+
 static void mend_name(struct call *c, int fd, unsigned i, int room)
 {
 	pid_t tid = c->task->tid;
@@ -353,11 +374,11 @@ static void mend_name(struct call *c, int fd, unsigned i, int room)
 	struct addr from;
 	int whole;
 
-	if (!at || mem_read(tid, namelen_at(c, i), &whole, sizeof(whole)) < 0 || whole <= 0 ||
-		whole > room || mem_read_sockaddr(tid, at, (uint64_t)whole, &from) < 0)
+	if (!at || room <= 0 || mem_read(tid, namelen_at(c, i), &whole, sizeof(whole)) < 0 ||
+		whole <= 0 || !read_name(c, at, (size_t)MIN(whole, room), &from))
 		return;
 	name_source(c, fd, &from);
-	mem_write(tid, at, &from, (size_t)MIN(whole, (int)addr_len(&from)));
+	mem_write(tid, at, &from, (size_t)MIN(MIN(whole, room), (int)addr_len(&from)));
 }
 
 static int64_t mend_names(struct call *c, int64_t result, unsigned n)

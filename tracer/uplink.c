@@ -472,39 +472,54 @@ static void uplink_release(struct deferred *d)
 	free(container_of(d, struct uplink, release));
 }
 
+static int open_channel(struct uplink *up)
+{
+	struct tracer *tr = up->table->tracer;
+	struct msg m = { .type = MSG_udp_open,
+		.id = outgoing_channel(&tr->outgoing),
+		.udp_open = { .mode = (uint8_t)up->mode,
+			.family = up->family == AF_INET ? PROTO_IPV4 : PROTO_IPV6,
+			.bind = up->bind } };
+	int r = tr->link.open ? channel_open(&up->ch, &tr->link.mux, m.id, &channel_ops)
+			      : -ENOTCONN;
+
+	if (r == 0)
+		mux_send(&tr->link.mux, &m);
+	return r == -ENOTCONN ? -ENETUNREACH : r;
+}
+
 int uplink_new(struct uplink **out, struct uplink_table *t, const struct uplink_ops *ops,
 	unsigned mode, sa_family_t family, const struct addr *bind)
 {
-	struct tracer *tr = t->tracer;
-	struct uplink *up;
-	struct msg m = { .type = MSG_udp_open,
-		.udp_open = { .mode = (uint8_t)mode,
-			.family = family == AF_INET ? PROTO_IPV4 : PROTO_IPV6,
-			.bind = addr_unmap(bind) } };
+	struct uplink *up = calloc(1, sizeof(*up));
 	int r;
 
-	if (!tr->link.open)
-		return -ENETUNREACH;
-	up = calloc(1, sizeof(*up));
 	if (!up)
 		return -ENOMEM;
-	m.id = outgoing_channel(&tr->outgoing);
-	r = channel_open(&up->ch, &tr->link.mux, m.id, &channel_ops);
-	if (r < 0) {
-		free(up);
-		return r == -ENOTCONN ? -ENETUNREACH : r;
-	}
 	up->table = t;
 	up->ops = ops;
-	up->serves = mode != INCOMING_OFF;
+	up->mode = mode;
+	up->family = family;
+	up->bind = addr_unmap(bind);
+	r = open_channel(up);
+	if (r < 0) {
+		free(up);
+		return r;
+	}
 	up->used_ns = now_ns();
 	list_init(&up->standins);
 	list_init(&up->asks);
 	list_append(&t->uplinks, &up->link);
 	deferred_init(&up->release, uplink_release);
-	mux_send(&tr->link.mux, &m);
 	*out = up;
 	return 0;
+}
+
+int uplink_reopen(struct uplink *up)
+{
+	channel_close(&up->ch);
+	addr_set_port(&up->bind, 0);
+	return open_channel(up);
 }
 
 void uplink_free(struct uplink *up)

@@ -63,6 +63,9 @@ struct uplink {
 	const struct uplink_ops *ops;
 	struct list standins;
 	unsigned nstandins;
+	unsigned mode; /* as it was opened */
+	sa_family_t family;
+	struct addr bind;
 	bool only_v6; /* the guest's socket takes no IPv4 */
 	struct addr reach4,
 		reach6; /* where stand-ins find the guest's socket; AF_UNSPEC: not there */
@@ -71,7 +74,6 @@ struct uplink {
 
 	/* The owner's. */
 	unsigned users;
-	bool serves;      /* a port of the target's */
 	struct list asks; /* for each uplink_connect() that is not answered */
 	void *opening;    /* who waits for opened() */
 };
@@ -83,6 +85,9 @@ void uplink_table_done(struct uplink_table *t);
  * in PROTOCOL.md's udp_open. 0, or -ENETUNREACH (no link), -EMFILE, -ENOMEM. */
 int uplink_new(struct uplink **up, struct uplink_table *t, const struct uplink_ops *ops,
 	unsigned mode, sa_family_t family, const struct addr *bind);
+
+/* uplink_reopen() - the port that it was to have is taken: open it at any. 0 or -errno as above. */
+int uplink_reopen(struct uplink *up);
 
 /* uplink_is_open() - false: the agent's end is gone. */
 bool uplink_is_open(const struct uplink *up);
