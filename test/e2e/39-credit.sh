@@ -5,6 +5,7 @@ target_start
 
 # A peer for each run: what waits there waits once.
 play() { # PORT COMMAND...
+	rm -f peer.out
 	nsenter --target "$client" --net $python "$here/guest/peer.py" $client_ip "$1" >peer.out 2>&1 &
 	local peer=$!
 	await says peer.out ready
