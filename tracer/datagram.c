@@ -516,6 +516,13 @@ int64_t datagram_send(struct datagram_table *t, int fd, const struct addr *to, c
 	return r < 0 ? r : (int64_t)n;
 }
 
+/* The link is lost, and what waits may wait for a new one: datagram_link_back() goes on, or
+ * datagram_link_lost() ends it. */
+static bool is_for_now(const struct uplink *up, int error)
+{
+	return error == ENOTCONN && up->table->tracer->cfg->on_link_loss == LINK_LOSS_RECONNECT;
+}
+
 /* --- the way to a new peer --- */
 
 /* A call that sends, and waits until a socket of the agent's has been connected to the peer: there
@@ -581,8 +588,8 @@ static void probe_opened(struct uplink *up, int error, struct span text)
 
 static void probe_over(struct uplink *up, int error)
 {
-	(void)error;
-	probe_answered(up, ENETUNREACH, NULL);
+	if (!is_for_now(up, error))
+		probe_answered(up, ENETUNREACH, NULL);
 }
 
 static void probe_failed(struct uplink *up, int error, const struct addr *peer)
@@ -1010,6 +1017,8 @@ static void over(struct uplink *up, int error)
 	struct addr none = no_addr;
 	int r = error && error != ENOTCONN ? error : ENETUNREACH;
 
+	if (is_for_now(up, error))
+		return;
 	channel_reset(&up->ch, 0);
 	if (up->opening)
 		bind_answered(up, r, NULL);
@@ -1045,13 +1054,38 @@ static const struct uplink_ops uplink_ops = {
 	.over = over,
 };
 
-/* The mux has reset all channels before: nobody waits any more. */
 void datagram_link_lost(struct datagram_table *t)
 {
-	(void)t;
+	list_for_each_safe (pos, &t->uplinks.uplinks) {
+		struct uplink *up = list_entry(pos, struct uplink, link);
+
+		up->ops->over(up, ENETUNREACH);
+	}
+}
+
+/* Sockets that are connected, too, are connected again. */
+static void connect_again(struct datagram_table *t, struct uplink *up)
+{
+	ask_again(up);
+	list_for_each (pos, &t->sockets) {
+		struct dgram *d = list_entry(pos, struct dgram, link);
+
+		if (d->uplink == up && is_alone(d) && list_empty(&up->asks) &&
+			d->peer.sa.sa_family != AF_UNSPEC)
+			ask_new(d, &d->peer);
+	}
 }
 
 void datagram_link_back(struct datagram_table *t)
 {
-	(void)t;
+	list_for_each_safe (pos, &t->uplinks.uplinks) {
+		struct uplink *up = list_entry(pos, struct uplink, link);
+
+		if (uplink_renew(up) < 0)
+			up->ops->over(up, ENETUNREACH);
+		else if (up->ops == &probe_ops)
+			uplink_connect(up, &((struct probe *)up->opening)->to);
+		else
+			connect_again(t, up);
+	}
 }
