@@ -269,7 +269,7 @@ static void answer_connect(struct waiter *w)
 		s->error = 0;
 	}
 	waiter_end(w);
-	if (error)
+	if (error || s->kind != CONNECT_TCP)
 		call_return(c, -error);
 	else
 		call_continue(c);
@@ -303,7 +303,8 @@ static void wait_for_connection(struct call *c, struct stream *s, int *fd, bool 
 	c->has_timeout = ms;
 	if (ms)
 		loop_timer(&c->tracer->loop, &w->timeout, ms);
-	call_park(c, true, waiter_cancel, w);
+	/* The kernel waits for a unix socket in no way that a signal would end. */
+	call_park(c, s->kind == CONNECT_TCP, waiter_cancel, w);
 }
 
 int64_t outgoing_exit(struct call *c, int64_t result)
@@ -675,10 +676,10 @@ void outgoing_note_own(struct outgoing *out, int fd, const struct addr *to)
 	to_past(s);
 }
 
-void outgoing_connect_unix(
-	struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len, int type)
+void outgoing_connect_unix(struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len)
 {
-	enum connect_kind kind = type == SOCK_STREAM ? CONNECT_UNIX_STREAM : CONNECT_UNIX_SEQPACKET;
+	bool packets = sock_type(*fd) == SOCK_SEQPACKET;
+	enum connect_kind kind = packets ? CONNECT_UNIX_SEQPACKET : CONNECT_UNIX_STREAM;
 	struct stream *s = stream_new(c, *fd, kind);
 	int r = -ENOMEM;
 

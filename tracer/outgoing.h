@@ -55,8 +55,7 @@ bool outgoing_again(struct call *c, int *fd, bool nonblock);
 void outgoing_disconnect(struct outgoing *out, int fd);
 
 /* outgoing_connect_unix() - connect(2) of a unix socket to one of the target: ended. */
-void outgoing_connect_unix(
-	struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len, int type);
+void outgoing_connect_unix(struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len);
 
 /* outgoing_exit() - with stops: the kernel has done the connect(2) or the send; what the guest
  * shall see of the result. */

@@ -121,13 +121,24 @@ int sock_family(int fd)
 	return get_option(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC);
 }
 
-int sock_unix_type(int fd)
+int sock_type(int fd)
 {
-	struct addr peer;
+	return get_option(fd, SOL_SOCKET, SO_TYPE, 0);
+}
 
-	return sock_family(fd) == AF_UNIX && addr_of_peer(fd, &peer) == -ENOTCONN
-		       ? get_option(fd, SOL_SOCKET, SO_TYPE, 0)
-		       : 0;
+bool sock_is_unix_stream(int fd)
+{
+	int type = sock_type(fd);
+
+	return sock_family(fd) == AF_UNIX && (type == SOCK_STREAM || type == SOCK_SEQPACKET);
+}
+
+bool sock_is_connected(int fd)
+{
+	struct sockaddr_storage any;
+	socklen_t len = sizeof(any);
+
+	return getpeername(fd, (struct sockaddr *)&any, &len) == 0;
 }
 
 bool sock_has_device(int fd)

@@ -80,11 +80,16 @@ bool sock_is_nonblocking(int fd);
 /* sock_is_fresh() - a TCP socket that neither listens nor is connected or connecting. */
 bool sock_is_fresh(int fd);
 
-/* sock_family() - SO_DOMAIN. sock_unix_type() - SO_TYPE of a unix socket that is not connected,
- * else 0. sock_has_device() - it is bound to a device of this machine (SO_BINDTODEVICE). */
+/* sock_family(), sock_type() - SO_DOMAIN and SO_TYPE. sock_has_device() - it is bound to a device
+ * of this machine (SO_BINDTODEVICE). */
 int sock_family(int fd);
-int sock_unix_type(int fd);
+int sock_type(int fd);
 bool sock_has_device(int fd);
+
+/* sock_is_unix_stream() - a unix socket that is to be connected: SOCK_STREAM or SOCK_SEQPACKET.
+ * sock_is_connected() - of whatever family. */
+bool sock_is_unix_stream(int fd);
+bool sock_is_connected(int fd);
 
 /* sock_protocol() - SO_PROTOCOL of an internet socket of our own network namespace, or 0. */
 int sock_protocol(int fd);

@@ -70,7 +70,7 @@ void sys_getsockopt_error(struct call *c);
  * False: it is another. */
 bool sys_connect_by_send(struct call *c, const struct addr *to, int flags);
 
-void sys_sendto(struct call *c); /* sys_msg.c */
+void sys_sendto(struct call *c);                       /* sys_msg.c */
 int64_t sys_send_exit(struct call *c, int64_t result); /* of sendto and sendmsg */
 void sys_sendmsg(struct call *c);
 void sys_sendmmsg(struct call *c);

@@ -36,6 +36,8 @@ struct tracer {
 
 	const struct trap_ops *trap; /* how calls are answered */
 	struct watch listener;       /* of user notification; fd -1 with stops alone */
+	uint64_t last_id;            /* of the notification that came last */
+	uint64_t missed_id;          /* the last of those that were taken back before we had them */
 	struct watch signals;
 	struct watch report; /* of the child, until it executes the program */
 	int exec_errno;      /* why it could not, or 0 */

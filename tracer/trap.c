@@ -234,7 +234,8 @@ bool call_interrupted(struct call *c)
 			call_set_state(c, CALL_NONE);
 			return again;
 		}
-		break; /* the answer was given and is lost */
+		c->doubtful = true; /* the answer was given, and is lost as it seems */
+		break;
 	default:
 		return again;
 	}
@@ -250,6 +251,15 @@ static bool is_same(const struct call *c, const struct sysdef *def, const uint64
 	return c->def == def && memcmp(c->arg, arg, sizeof(c->arg)) == 0;
 }
 
+/* The thread was found outside of a call after it had its answer. Either it did not get it, or it
+ * did, made the same call again, and was interrupted in that one before we had heard of it.
+ * Notifications are numbered by the kernel, one after the other: in the second case a number is
+ * missing. */
+static bool was_another(const struct call *c)
+{
+	return c->doubtful && (int64_t)(c->tracer->missed_id - c->id) > 0;
+}
+
 void call_begin(
 	struct task *t, const struct sysdef *def, const uint64_t arg[static CALL_ARGS], uint64_t id)
 {
@@ -258,7 +268,7 @@ void call_begin(
 	/* A parked call whose thread comes again was interrupted, even if no signal was seen. */
 	if (c->state == CALL_HANDLED && is_same(c, def, arg))
 		call_interrupted(c);
-	if (c->state == CALL_REJOIN && is_same(c, def, arg)) {
+	if (c->state == CALL_REJOIN && is_same(c, def, arg) && !was_another(c)) {
 		c->id = id;
 		call_set_state(c, CALL_HANDLED);
 		if (c->done)

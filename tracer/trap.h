@@ -45,6 +45,8 @@ struct call {
 	bool done; /* the handler has decided: result is the answer, also if it must be given twice
 		    */
 	bool continued;
+	bool doubtful; /* it may be that the thread got the answer, and was interrupted in another
+			  call */
 	int64_t result;
 	bool in_handler;
 	void (*verb)(struct call *c); /* what it has chosen, done when it has returned */

@@ -120,12 +120,20 @@ static struct task *notifier(struct tracer *tr, pid_t tid)
 	return t || !ptrace_is_ours(tid) ? t : task_get(tr, tid);
 }
 
+static void note_id(struct tracer *tr, uint64_t id)
+{
+	if (id != tr->last_id + 1)
+		tr->missed_id = id - 1;
+	tr->last_id = id;
+}
+
 static void received(struct tracer *tr, const struct seccomp_notif *n)
 {
 	struct task *t = notifier(tr, (pid_t)n->pid);
 	const struct sysdef *def;
 	uint64_t arg[CALL_ARGS];
 
+	note_id(tr, n->id);
 	memcpy(arg, n->data.args, sizeof(arg));
 	def = sysdef_find(n->data.nr, arg);
 	if (t && t->call.state == CALL_ENTERING) {

@@ -144,6 +144,32 @@ static void an_answer_lost_on_the_way_is_given_again(void **state)
 	assert_int_equal(worked, 1);
 }
 
+static void an_answer_that_was_taken_is_not_given_to_the_next(void **state)
+{
+	(void)state;
+	call_begin(&thread, &quick, args, 1);
+	/* The same call again was number 2, which was interrupted before it was read. */
+	assert_true(call_interrupted(&thread.call));
+	tracer.missed_id = 2;
+	call_begin(&thread, &quick, args, 3);
+	assert_int_equal(answered, 102);
+	assert_int_equal(worked, 2);
+}
+
+/* That nobody took it was certain: a number that is missing since then changes nothing. */
+static void an_answer_that_found_nobody_is_given_whatever_was_missed(void **state)
+{
+	(void)state;
+	gone = true;
+	call_begin(&thread, &quick, args, 1);
+	gone = false;
+	assert_true(call_interrupted(&thread.call));
+	tracer.missed_id = 2;
+	call_begin(&thread, &quick, args, 3);
+	assert_int_equal(answered, 101);
+	assert_int_equal(worked, 1);
+}
+
 static void another_call_does_not_get_the_answer(void **state)
 {
 	(void)state;
@@ -236,6 +262,9 @@ int main(void)
 		cmocka_unit_test_setup(an_answer_that_arrives_is_given_once, fresh),
 		cmocka_unit_test_setup(an_answer_that_finds_nobody_is_given_to_the_restart, fresh),
 		cmocka_unit_test_setup(an_answer_lost_on_the_way_is_given_again, fresh),
+		cmocka_unit_test_setup(an_answer_that_was_taken_is_not_given_to_the_next, fresh),
+		cmocka_unit_test_setup(
+			an_answer_that_found_nobody_is_given_whatever_was_missed, fresh),
 		cmocka_unit_test_setup(another_call_does_not_get_the_answer, fresh),
 		cmocka_unit_test_setup(a_wait_goes_on_through_signals, fresh),
 		cmocka_unit_test_setup(a_wait_answered_while_the_thread_is_away, fresh),
