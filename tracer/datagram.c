@@ -454,9 +454,7 @@ static struct addr bind_there(const struct tracer *tr, const struct addr *asked,
 /* See that the socket has an uplink, which knows where the socket is. */
 static int relay(struct datagram_table *t, struct dgram *d, int fd)
 {
-	sa_family_t family = family_of(fd);
-	struct addr at,
-		there = family == AF_INET ? addr_v4(INADDR_ANY, 0) : addr_v6(&in6addr_any, 0);
+	struct addr at, there;
 	struct uplink *up;
 	int r = own_address(fd, &at);
 
@@ -888,19 +886,25 @@ static void bind_cancel(struct call *c)
 	free(b);
 }
 
+static void say_not_had(const struct uplink *up, struct span text)
+{
+	char why[512];
+
+	log_err("the target's UDP port %u cannot be had: %s", addr_port(&up->bind),
+		proto_print(text, why, sizeof(why)));
+}
+
 /* text: why not, unless that was said already. */
 static void bind_answered(struct uplink *up, int error, const struct span *text)
 {
 	struct datagram_table *t = container_of(up->table, struct datagram_table, uplinks);
 	struct binding *b = up->opening;
 	struct call *c = b->call;
-	char why[512];
 	int r = -error;
 
 	up->opening = NULL;
 	if (r < 0 && text)
-		log_err("the target's UDP port %u cannot be had: %s", addr_port(&b->asked),
-			proto_print(*text, why, sizeof(why)));
+		say_not_had(up, *text);
 	/* This agent, or its kernel, cannot: that was said, and is no failure that bind(2) knows.
 	 */
 	if (r == 0 || r == -EOPNOTSUPP)
@@ -1037,14 +1041,23 @@ static void ask_again(struct uplink *up)
 	}
 }
 
+/* Of a port, that is told: it was had before the link was lost. */
+static void refused(struct uplink *up, int error, struct span text)
+{
+	if (up->mode != INCOMING_OFF)
+		say_not_had(up, text);
+	over(up, error);
+}
+
 static void opened(struct uplink *up, int error, struct span text)
 {
 	if (up->opening)
 		bind_answered(up, error, &text);
-	else if (error && addr_port(&up->bind) && uplink_reopen(up) == 0)
+	else if (error && up->mode == INCOMING_OFF && addr_port(&up->bind) &&
+		 uplink_reopen(up) == 0)
 		ask_again(up);
 	else if (error)
-		over(up, error);
+		refused(up, error, text);
 }
 
 static const struct uplink_ops uplink_ops = {
