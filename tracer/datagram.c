@@ -454,9 +454,7 @@ static struct addr bind_there(const struct tracer *tr, const struct addr *asked,
 /* See that the socket has an uplink, which knows where the socket is. */
 static int relay(struct datagram_table *t, struct dgram *d, int fd)
 {
-	sa_family_t family = family_of(fd);
-	struct addr at,
-		there = family == AF_INET ? addr_v4(INADDR_ANY, 0) : addr_v6(&in6addr_any, 0);
+	struct addr at, there;
 	struct uplink *up;
 	int r = own_address(fd, &at);
 
@@ -514,6 +512,13 @@ int64_t datagram_send(struct datagram_table *t, int fd, const struct addr *to, c
 		at += one;
 	} while (r == 0 && at < n);
 	return r < 0 ? r : (int64_t)n;
+}
+
+/* The link is lost, and what waits may wait for a new one: datagram_link_back() goes on, or
+ * datagram_link_lost() ends it. */
+static bool is_for_now(const struct uplink *up, int error)
+{
+	return error == ENOTCONN && up->table->tracer->cfg->on_link_loss == LINK_LOSS_RECONNECT;
 }
 
 /* --- the way to a new peer --- */
@@ -581,8 +586,8 @@ static void probe_opened(struct uplink *up, int error, struct span text)
 
 static void probe_over(struct uplink *up, int error)
 {
-	(void)error;
-	probe_answered(up, ENETUNREACH, NULL);
+	if (!is_for_now(up, error))
+		probe_answered(up, ENETUNREACH, NULL);
 }
 
 static void probe_failed(struct uplink *up, int error, const struct addr *peer)
@@ -881,19 +886,25 @@ static void bind_cancel(struct call *c)
 	free(b);
 }
 
+static void say_not_had(const struct uplink *up, struct span text)
+{
+	char why[512];
+
+	log_err("the target's UDP port %u cannot be had: %s", addr_port(&up->bind),
+		proto_print(text, why, sizeof(why)));
+}
+
 /* text: why not, unless that was said already. */
 static void bind_answered(struct uplink *up, int error, const struct span *text)
 {
 	struct datagram_table *t = container_of(up->table, struct datagram_table, uplinks);
 	struct binding *b = up->opening;
 	struct call *c = b->call;
-	char why[512];
 	int r = -error;
 
 	up->opening = NULL;
 	if (r < 0 && text)
-		log_err("the target's UDP port %u cannot be had: %s", addr_port(&b->asked),
-			proto_print(*text, why, sizeof(why)));
+		say_not_had(up, *text);
 	/* This agent, or its kernel, cannot: that was said, and is no failure that bind(2) knows.
 	 */
 	if (r == 0 || r == -EOPNOTSUPP)
@@ -1010,6 +1021,8 @@ static void over(struct uplink *up, int error)
 	struct addr none = no_addr;
 	int r = error && error != ENOTCONN ? error : ENETUNREACH;
 
+	if (is_for_now(up, error))
+		return;
 	channel_reset(&up->ch, 0);
 	if (up->opening)
 		bind_answered(up, r, NULL);
@@ -1028,14 +1041,23 @@ static void ask_again(struct uplink *up)
 	}
 }
 
+/* Of a port, that is told: it was had before the link was lost. */
+static void refused(struct uplink *up, int error, struct span text)
+{
+	if (up->mode != INCOMING_OFF)
+		say_not_had(up, text);
+	over(up, error);
+}
+
 static void opened(struct uplink *up, int error, struct span text)
 {
 	if (up->opening)
 		bind_answered(up, error, &text);
-	else if (error && addr_port(&up->bind) && uplink_reopen(up) == 0)
+	else if (error && up->mode == INCOMING_OFF && addr_port(&up->bind) &&
+		 uplink_reopen(up) == 0)
 		ask_again(up);
 	else if (error)
-		over(up, error);
+		refused(up, error, text);
 }
 
 static const struct uplink_ops uplink_ops = {
@@ -1045,13 +1067,38 @@ static const struct uplink_ops uplink_ops = {
 	.over = over,
 };
 
-/* The mux has reset all channels before: nobody waits any more. */
 void datagram_link_lost(struct datagram_table *t)
 {
-	(void)t;
+	list_for_each_safe (pos, &t->uplinks.uplinks) {
+		struct uplink *up = list_entry(pos, struct uplink, link);
+
+		up->ops->over(up, ENETUNREACH);
+	}
+}
+
+/* Sockets that are connected, too, are connected again. */
+static void connect_again(struct datagram_table *t, struct uplink *up)
+{
+	ask_again(up);
+	list_for_each (pos, &t->sockets) {
+		struct dgram *d = list_entry(pos, struct dgram, link);
+
+		if (d->uplink == up && is_alone(d) && list_empty(&up->asks) &&
+			d->peer.sa.sa_family != AF_UNSPEC)
+			ask_new(d, &d->peer);
+	}
 }
 
 void datagram_link_back(struct datagram_table *t)
 {
-	(void)t;
+	list_for_each_safe (pos, &t->uplinks.uplinks) {
+		struct uplink *up = list_entry(pos, struct uplink, link);
+
+		if (uplink_renew(up) < 0)
+			up->ops->over(up, ENETUNREACH);
+		else if (up->ops == &probe_ops)
+			uplink_connect(up, &((struct probe *)up->opening)->to);
+		else
+			connect_again(t, up);
+	}
 }

@@ -250,7 +250,7 @@ static int post(struct uplink *up, const struct addr *peer, const uint8_t *p, si
 		.datagram = { .peer = *peer, .bytes = { p, (uint32_t)n } } };
 
 	if (!up->ch.mux)
-		return -ENETUNREACH;
+		return uplink_is_open(up) ? 0 : -ENETUNREACH;
 	up->used_ns = now_ns();
 	if (channel_post(&up->ch, &m, n) < 0)
 		log_dbg("a datagram of %zu bytes is dropped: the link is full", n);
@@ -464,7 +464,7 @@ void uplink_connect(struct uplink *up, const struct addr *peer)
 
 bool uplink_is_open(const struct uplink *up)
 {
-	return up->ch.mux;
+	return up->ch.mux || link_may_return(&up->table->tracer->link);
 }
 
 static void uplink_release(struct deferred *d)
@@ -485,7 +485,9 @@ static int open_channel(struct uplink *up)
 
 	if (r == 0)
 		mux_send(&tr->link.mux, &m);
-	return r == -ENOTCONN ? -ENETUNREACH : r;
+	if (r == -ENOTCONN)
+		return uplink_is_open(up) ? 0 : -ENETUNREACH;
+	return r;
 }
 
 int uplink_new(struct uplink **out, struct uplink_table *t, const struct uplink_ops *ops,
@@ -520,6 +522,11 @@ int uplink_reopen(struct uplink *up)
 	channel_close(&up->ch);
 	addr_set_port(&up->bind, 0);
 	return open_channel(up);
+}
+
+int uplink_renew(struct uplink *up)
+{
+	return up->ch.mux ? 0 : open_channel(up);
 }
 
 void uplink_free(struct uplink *up)

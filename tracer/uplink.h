@@ -52,7 +52,7 @@ struct uplink_ops {
 	void (*connected)(struct uplink *up, int error, const struct addr *local);
 	/* A datagram to the peer could not be sent, or nobody was there. */
 	void (*failed)(struct uplink *up, int error, const struct addr *peer);
-	/* The agent's end is gone, ENOTCONN: with the link. */
+	/* The agent's end is gone; ENOTCONN: with the link. */
 	void (*over)(struct uplink *up, int error);
 };
 
@@ -89,7 +89,10 @@ int uplink_new(struct uplink **up, struct uplink_table *t, const struct uplink_o
 /* uplink_reopen() - the port that it was to have is taken: open it at any. 0 or -errno as above. */
 int uplink_reopen(struct uplink *up);
 
-/* uplink_is_open() - false: the agent's end is gone. */
+/* uplink_renew() - the link was lost and there is a new one: open it as at first. 0 or -errno. */
+int uplink_renew(struct uplink *up);
+
+/* uplink_is_open() - false: the agent's end is gone, and no new link may come for it. */
 bool uplink_is_open(const struct uplink *up);
 
 /* uplink_free() - what stand-ins have received yet is sent, then the channel is reset. NULL is

@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
-"""The cost of the trap path: the same work natively, under the two bare floors and under
+"""The cost of the trap path, and of connections that leave from the target: the same work natively, under the two bare floors and under
 mirrord-trace in both engines, in turns; once with everything on one CPU, once as it comes.
 
-The target is an empty network namespace and incoming traffic is stolen, so that the calls are
-trapped and handled; no traffic comes. Needs root."""
+The target is a network namespace and incoming traffic is stolen, so that the calls are trapped and
+handled; no traffic comes. What goes out goes to a peer in the target: natively that is a program in
+the target itself, beside us two relays in a row (socat). Needs root."""
 
 import argparse
 import contextlib
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import time
 
-WORK = ["getppid", "getsockname", "bind", "listen", "accept"]
-TRAPPED = "bind,listen,accept,accept4,getsockname,getpeername,connect"
+WORK = ["getppid", "getsockname", "bind", "listen", "accept", "open", "sendmsg"]
+TRAPPED = "bind,listen,accept,accept4,getsockname,getpeername,connect,openat,sendmsg,recvmsg"
+OUTGOING = ["connect", "ping", "fetch", "push"]
+PORT = 7000
 STARTS = 20
 
 
@@ -30,11 +34,14 @@ def arguments():
 
 @contextlib.contextmanager
 def empty_target():
-    """The name of a target in which nothing happens."""
-    target = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-    time.sleep(0.2)
+    """The pid of a target in which nothing happens."""
+    target = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"],
+        stdout=subprocess.PIPE,
+    )
+    target.stdout.readline()
     try:
-        yield f"pid:{target.pid}"
+        yield target.pid
     finally:
         target.kill()
         target.wait()
@@ -46,8 +53,63 @@ def supervisors(args, target):
     for name in "floor_ptrace", "floor_notify":
         tools[name] = [f"{args.programs}/{name}", "-r", TRAPPED]
     for engine in "auto", "ptrace":
-        tools[engine] = [args.trace, "--steal", "-t", target, "--engine", engine, "--"]
+        tools[engine] = [args.trace, "--steal", "-t", f"pid:{target}", "--engine", engine, "--"]
     return tools
+
+
+def enter(target):
+    return ["nsenter", f"--target={target}", "--net"]
+
+
+@contextlib.contextmanager
+def background(*command):
+    """A program whose words are not for the table."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def two_relays(target):
+    """The same peer by two relays in a row: the second in the target, between them a unix socket."""
+    path = f"/tmp/bench-{os.getpid()}.sock"
+    far = enter(target) + ["socat", f"UNIX-LISTEN:{path},fork", f"TCP:127.0.0.1:{PORT},nodelay"]
+    near = ["socat", f"TCP-LISTEN:{PORT},bind=127.0.0.1,fork,reuseaddr", f"UNIX-CONNECT:{path}"]
+    with background(*far), background(*near):
+        while not os.path.exists(path) or not is_listening():
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            os.unlink(path)
+
+
+def is_listening():
+    with contextlib.closing(socket.socket()) as s:
+        return s.connect_ex(("127.0.0.1", PORT)) == 0
+
+
+def report_outgoing(args, target, cpu):
+    """What the bytes of connections cost, natively in the target and from here."""
+    tools = {"native": enter(target), "two relays": []}
+    for engine in "auto", "ptrace":
+        tools[engine] = [args.trace, "--incoming", "off", "-t", f"pid:{target}", "--engine", engine, "--"]
+    peer = ["127.0.0.1", str(PORT)]
+    where = "as it comes" if cpu is None else f"everything on CPU {cpu}"
+    print(f"\nOutgoing, native = 1. {where}.\n")
+    print_header(["work", "native ops/s"] + list(tools)[1:])
+    with background(*enter(target), f"{args.programs}/calls", "serve", "0", *peer) as server:
+        server.stdout.readline()
+        with two_relays(target):
+            for work in OUTGOING:
+                results = measure_work(args, tools, work, cpu, peer)
+                print_row(
+                    [work, f"{statistics.median(speeds(results, 'native')):,.0f}"]
+                    + [to_native(results, name) for name in list(tools)[1:]]
+                )
 
 
 def run(command, cpu):
@@ -55,12 +117,12 @@ def run(command, cpu):
     return subprocess.run(command, preexec_fn=pin, stdout=subprocess.PIPE, text=True, check=True)
 
 
-def measure_work(args, tools, work, cpu):
+def measure_work(args, tools, work, cpu, peer=()):
     """name -> [(operations per second, p50, p99) of each round]"""
     results = {name: [] for name in tools}
     for _ in range(args.rounds):
         for name, prefix in tools.items():
-            done = run(prefix + [f"{args.programs}/calls", work, str(args.ms)], cpu)
+            done = run(prefix + [f"{args.programs}/calls", work, str(args.ms), *peer], cpu)
             results[name].append(tuple(float(word) for word in done.stdout.split()))
     return results
 
@@ -141,6 +203,7 @@ def main():
         for cpu in args.cpu, None:
             report_work(args, tools, cpu)
             report_starts(args, tools, cpu)
+            report_outgoing(args, target, cpu)
 
 
 if __name__ == "__main__":
