@@ -44,7 +44,7 @@ static const struct option_row options[] = {
 	{ "agent", 0, "MIRRORD_TRACE_AGENT", OPTION_STRING, FIELD(agent), NULL, 0, "ADDRESS",
 		"an agent that already runs: unix:PATH or tcp:HOST:PORT" },
 	{ "incoming", 0, "MIRRORD_TRACE_INCOMING", OPTION_ENUM, FIELD(incoming), incoming_names, 0,
-		"MODE", "the target's incoming TCP traffic: mirror (default), steal or off" },
+		"MODE", "the target's incoming traffic: mirror (default), steal or off" },
 	{ "steal", 0, NULL, OPTION_SHORT, FIELD(incoming), NULL, INCOMING_STEAL, NULL,
 		"the same as --incoming steal" },
 	{ "no-outgoing", 0, "MIRRORD_TRACE_OUTGOING", OPTION_FALSE, FIELD(outgoing), NULL, 0, NULL,
