@@ -674,6 +674,92 @@ static void bytes_before_a_reset_wait_for_room(void **state)
 	assert_true(b.may_receive < PROTO_WINDOW);
 }
 
+/* --- packets --- */
+
+static size_t packets_seen, packets_cost;
+
+static void hoard_packet(struct channel *c, const struct msg *m)
+{
+	(void)c;
+	packets_seen += !m->packet.more;
+	packets_cost += PROTO_MESSAGE_COST(m->packet.bytes.len);
+}
+
+static const struct channel_ops packet_hoarder = {
+	.data = ignore_data,
+	.eof = ignore_eof,
+	.reset = ignore_reset,
+	.writable = ignore_eof,
+	.message = hoard_packet,
+};
+
+static int post_packet(struct channel *c, bool more, size_t n)
+{
+	static const uint8_t bytes[PROTO_DATA_MAX];
+	const struct msg m = {
+		.type = MSG_packet,
+		.id = c->id,
+		.packet = { .more = more, .bytes = { bytes, (uint32_t)n } },
+	};
+
+	return channel_post(c, &m, n);
+}
+
+static struct half *packet_half_start(struct channel *b)
+{
+	struct half *a = &pairs[0].a;
+	int fds[2];
+
+	packets_seen = packets_cost = 0;
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	a->app = fds[1];
+	a->relay.seqpacket = true;
+	assert_int_equal(channel_open(b, &agent, 0, &packet_hoarder), 0);
+	assert_int_equal(relay_start(&a->relay, &loop, &client, 0, fds[0], false, half_over), 0);
+	return a;
+}
+
+/* How many packets the application sends until nothing of them is taken any more. */
+static size_t fill_with_packets(struct half *a)
+{
+	static const uint8_t bytes[50000];
+	size_t sent = 0;
+
+	do {
+		unit_run(&loop, 5);
+		while (send(a->app, bytes, sizeof(bytes), 0) > 0)
+			sent++;
+	} while (channel_room(&a->relay.ch) >= PROTO_MESSAGE_COST(0) &&
+		 !buf_len(&a->relay.packets.rest));
+	unit_run(&loop, 5);
+	return sent;
+}
+
+/* The application has left a packet unread, so its end shows as an error; and the peer is in the
+ * middle of another packet. */
+static void packets_before_a_reset_wait_for_room(void **state)
+{
+	static struct channel b;
+	struct half *a = packet_half_start(&b);
+	size_t sent = fill_with_packets(a);
+
+	(void)state;
+	assert_int_equal(post_packet(&b, false, 100), 0);
+	assert_int_equal(post_packet(&b, true, PROTO_DATA_MAX), 0);
+	run_until(&loop, a->relay.packets.open);
+	close_fd(&a->app);
+	run_until(&loop, a->relay.failed);
+	assert_int_equal(post_packet(&b, true, 1000), 0);
+	assert_int_equal(post_packet(&b, false, 1000), 0);
+	run_until(&loop, a->relay.ch.may_receive < PROTO_WINDOW - 2000 - PROTO_DATA_MAX);
+	assert_int_equal(a->overs, 0);
+	channel_consumed(&b, packets_cost);
+	assert_over(a, ECONNRESET);
+	assert_int_equal(packets_seen, sent);
+	assert_int_equal(lost, 0);
+}
+
 int main(void)
 {
 #define relay_test(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -698,6 +784,7 @@ int main(void)
 		relay_test(a_reader_that_stops_costs_bounded_memory),
 		relay_test(a_socket_at_its_end_does_not_spin),
 		relay_test(bytes_before_a_reset_wait_for_room),
+		relay_test(packets_before_a_reset_wait_for_room),
 	};
 
 	return cmocka_run_group_tests_name("relay", tests, NULL, NULL);
