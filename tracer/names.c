@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "dns.h"
 #include "name_files.h"
@@ -26,6 +27,7 @@ struct names {
 	struct htab by_ip;
 	struct list learned, hosts;
 	unsigned nlearned;
+	uint64_t seed; /* of the hash: a name server cannot choose addresses that collide */
 };
 
 /* --- what is known --- */
@@ -39,16 +41,6 @@ static struct addr bare(const struct addr *a)
 	if (ip.sa.sa_family == AF_INET6)
 		ip.in6.sin6_scope_id = 0;
 	return ip;
-}
-
-static uint64_t key_of(const struct addr *ip)
-{
-	uint64_t half[2];
-
-	if (ip->sa.sa_family == AF_INET)
-		return ip->in.sin_addr.s_addr;
-	memcpy(half, &ip->in6.sin6_addr, sizeof(half));
-	return half[0] * 31 + half[1];
 }
 
 /* The newest name of the address, and the next older one. */
@@ -65,7 +57,7 @@ static struct known *of_same_ip(struct hnode *node, const struct addr *ip)
 
 static struct known *newest(const struct names *n, const struct addr *ip)
 {
-	return of_same_ip(htab_find(&n->by_ip, key_of(ip)), ip);
+	return of_same_ip(htab_find(&n->by_ip, addr_hash(ip, n->seed)), ip);
 }
 
 static struct known *older(const struct known *k)
@@ -91,7 +83,7 @@ static struct known *know(
 	k->ip = *ip;
 	memcpy(k->name, name, len);
 	k->name[len] = '\0';
-	if (htab_add(&n->by_ip, &k->node, key_of(ip)) < 0) {
+	if (htab_add(&n->by_ip, &k->node, addr_hash(ip, n->seed)) < 0) {
 		free(k);
 		return NULL;
 	}
@@ -106,20 +98,25 @@ static void forget_learned(struct names *n, struct known *k)
 	n->nlearned--;
 }
 
-/* Learned already: it becomes the newest. */
-static void forget_same(struct names *n, const struct addr *ip, const char *name, size_t len)
+/* Learned already, it becomes the newest; the address's oldest goes when there are too many. */
+static void make_room(struct names *n, const struct addr *ip, const char *name, size_t len)
 {
+	unsigned learned = 0;
+
 	for (struct known *k = newest(n, ip); k; k = older(k)) {
-		if (k->learned && strncmp(k->name, name, len) == 0 && !k->name[len]) {
-			forget_learned(n, k);
-			return;
-		}
+		if (!k->learned)
+			continue;
+		learned++;
+		if (learned < NAMES_OF_MAX && (strncmp(k->name, name, len) != 0 || k->name[len]))
+			continue;
+		forget_learned(n, k);
+		return;
 	}
 }
 
 static void learn(struct names *n, const struct addr *ip, const char *name, size_t len)
 {
-	forget_same(n, ip, name, len);
+	make_room(n, ip, name, len);
 	if (n->nlearned == NAMES_LEARNED_MAX)
 		forget_learned(n, list_entry(n->learned.next, struct known, link));
 	if (know(n, &n->learned, ip, name, len))
@@ -324,6 +321,8 @@ struct names *names_new(struct tracer *tr)
 	if (!n)
 		return NULL;
 	n->tracer = tr;
+	if (getrandom(&n->seed, sizeof(n->seed), GRND_NONBLOCK) < 0)
+		n->seed = now_ns();
 	list_init(&n->learned);
 	list_init(&n->hosts);
 	resolv_conf_parse(&n->resolv, "", 0);

@@ -284,6 +284,35 @@ static void the_newest_names_come_first_and_the_oldest_go(void **state)
 	end();
 }
 
+static unsigned count_of(const char *address)
+{
+	struct addr ip;
+	unsigned n = 0;
+
+	assert_int_equal(addr_parse(&ip, address), 0);
+	ip = bare(&ip);
+	for (const struct known *k = newest(names, &ip); k; k = older(k))
+		n++;
+	return n;
+}
+
+/* What would never be told is not kept: a server cannot make one address slow. */
+static void an_address_has_a_bounded_number_of_names(void **state)
+{
+	struct addr ip = addr_v4(0x0a010203, 0);
+	char name[32];
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	names->files.file[NAME_FILE_HOSTS].asked = true;
+	file_content(NAME_FILE_HOSTS, 0, "10.1.2.3 host\n");
+	for (unsigned i = 0; i < 3 * NAMES_OF_MAX; i++)
+		learn(names, &ip, name, (size_t)snprintf(name, sizeof(name), "n%u", i));
+	assert_int_equal(count_of("10.1.2.3:1"), NAMES_OF_MAX + 1);
+	assert_int_equal(names->nlearned, NAMES_OF_MAX);
+	end();
+}
+
 static void what_is_no_answer_teaches_nothing(void **state)
 {
 	uint8_t p[1024], cut[1024];
@@ -657,6 +686,7 @@ int main(void)
 		cmocka_unit_test(short_forms_are_told),
 		cmocka_unit_test(the_hosts_file_tells_names),
 		cmocka_unit_test(the_newest_names_come_first_and_the_oldest_go),
+		cmocka_unit_test(an_address_has_a_bounded_number_of_names),
 		cmocka_unit_test(what_is_no_answer_teaches_nothing),
 		cmocka_unit_test(a_stream_of_answers_in_pieces),
 		cmocka_unit_test(a_stream_of_something_else_is_given_up),
