@@ -167,8 +167,8 @@ unsigned names_of(const struct names *n, const struct addr *a, const char *out[N
 
 /* --- who answers --- */
 
-/* This machine's own name server, read anew each time: a laptop wanders. */
-static struct addr own_server(void)
+/* This machine's, read anew each time: a laptop wanders. */
+static struct resolv_conf read_own(void)
 {
 	cleanup_fd int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
 	struct resolv_conf own;
@@ -176,7 +176,7 @@ static struct addr own_server(void)
 	ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof(text));
 
 	resolv_conf_parse(&own, text, len < 0 ? 0 : (size_t)len);
-	return own.servers[0];
+	return own;
 }
 
 enum side names_query(struct names *n, const uint8_t *p, size_t len, struct addr *server)
@@ -184,23 +184,37 @@ enum side names_query(struct names *n, const uint8_t *p, size_t len, struct addr
 	const char *search[RESOLV_SEARCH_MAX];
 	char name[DNS_NAME_SIZE];
 
-	if (!policy_splits_names(n->tracer->policy) || !dns_question(p, len, name))
+	if (!n->tracer->cfg->dns || !policy_splits_names(n->tracer->policy) ||
+		!dns_question(p, len, name))
 		return SIDE_REMOTE;
 	for (unsigned i = 0; i < n->resolv.nsearch; i++)
 		search[i] = n->resolv.search[i];
 	if (policy_name(n->tracer->policy, name, search, n->resolv.nsearch) == SIDE_REMOTE)
 		return SIDE_REMOTE;
-	*server = own_server();
+	*server = read_own().servers[0];
 	return SIDE_LOCAL;
 }
 
-bool names_is_server(const struct names *n, const struct addr *to)
+static bool has_server(const struct resolv_conf *r, const struct addr *to)
 {
-	for (unsigned i = 0; i < n->resolv.nservers; i++) {
-		if (addr_equal(&n->resolv.servers[i], to))
+	for (unsigned i = 0; i < r->nservers; i++) {
+		if (addr_equal(&r->servers[i], to))
 			return true;
 	}
 	return false;
+}
+
+bool names_server(const struct names *n, const struct addr *to, enum side *whose)
+{
+	struct resolv_conf own;
+
+	if (addr_port(to) != DNS_PORT)
+		return false;
+	*whose = n->tracer->cfg->dns ? SIDE_REMOTE : SIDE_LOCAL;
+	if (*whose == SIDE_REMOTE)
+		return has_server(&n->resolv, to);
+	own = read_own();
+	return has_server(&own, to);
 }
 
 bool names_refuses(const char *path)

@@ -400,19 +400,43 @@ static void queries_go_where_the_policy_says(void **state)
 	end();
 }
 
+static bool goes(const struct addr *to, enum side want)
+{
+	enum side whose;
+
+	return names_server(names, to, &whose) && whose == want;
+}
+
 static void the_target_says_who_its_servers_are(void **state)
 {
 	struct addr there = addr_v4(0x0a60000a, DNS_PORT), other = addr_v4(0x0a60000a, 54),
 		    loopback = addr_v4(INADDR_LOOPBACK, DNS_PORT);
+	enum side side;
 
 	(void)state;
 	begin(&(struct config){ 0 });
-	assert_true(names_is_server(names, &loopback));
+	assert_true(goes(&loopback, SIDE_REMOTE));
 	name_files_start(&names->files);
 	file_content(NAME_FILE_RESOLV_CONF, 0, "nameserver 10.96.0.10\n");
-	assert_true(names_is_server(names, &there));
-	assert_false(names_is_server(names, &other));
-	assert_false(names_is_server(names, &loopback));
+	assert_true(goes(&there, SIDE_REMOTE));
+	assert_false(names_server(names, &other, &side));
+	assert_false(names_server(names, &loopback, &side));
+	end();
+}
+
+static void without_names_the_servers_are_this_machines(void **state)
+{
+	struct addr own = read_own().servers[0], there = addr_v4(0x0a60000a, DNS_PORT), server;
+	uint8_t p[1024];
+	size_t n = sample_dns(&samples_dns[0], p);
+	enum side side;
+
+	(void)state;
+	begin(&(struct config){ .dns_local = "*.example.com" });
+	cfg.dns = false;
+	assert_true(goes(&own, SIDE_LOCAL));
+	assert_false(names_server(names, &there, &side));
+	assert_int_equal(names_query(names, p, n, &server), SIDE_REMOTE);
 	end();
 }
 
@@ -692,6 +716,7 @@ int main(void)
 		cmocka_unit_test(a_stream_of_something_else_is_given_up),
 		cmocka_unit_test(queries_go_where_the_policy_says),
 		cmocka_unit_test(the_target_says_who_its_servers_are),
+		cmocka_unit_test(without_names_the_servers_are_this_machines),
 		cmocka_unit_test(sockets_that_answer_for_names_are_refused),
 		cmocka_unit_test(resolv_conf_is_read),
 		cmocka_unit_test(nsswitch_asks_files_and_dns),
