@@ -300,12 +300,17 @@ void names_stream_done(struct names_stream *s)
 
 /* --- the files --- */
 
+/* Of more names for one address the first count. */
 static void add_host(const struct addr *a, const char *name, void *data)
 {
 	struct names *n = data;
 	struct addr ip = bare(a);
+	unsigned hosts = 0;
 
-	know(n, &n->hosts, &ip, name, strlen(name));
+	for (const struct known *k = newest(n, &ip); k; k = older(k))
+		hosts += !k->learned;
+	if (hosts < NAMES_OF_MAX)
+		know(n, &n->hosts, &ip, name, strlen(name));
 }
 
 static void forget_hosts(struct names *n)

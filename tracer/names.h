@@ -7,7 +7,7 @@
 #include "policy.h"
 #include "proto.h"
 
-/* How many names of one address are learned, and told. */
+/* How many names of one address are learned, taken from the hosts file, and told. */
 #define NAMES_OF_MAX 32
 
 /* How many names learned from answers are kept, each with its address, the newest. They are kept
