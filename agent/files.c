@@ -81,8 +81,9 @@ int files_read(const struct target *t, struct span path, uint8_t bytes[static PR
 	uint8_t more;
 	ssize_t n, left;
 
+	/* A descriptor of ours that is missing is not what the guest has run out of. */
 	if (fd < 0)
-		return fd;
+		return fd == -EMFILE || fd == -ENFILE ? -EIO : fd;
 	n = read_full(fd, bytes, PROTO_DATA_MAX);
 	left = n == PROTO_DATA_MAX ? read_full(fd, &more, 1) : 0;
 	if (n < 0 || left < 0)
