@@ -26,6 +26,7 @@ struct outgoing {
 	uint32_t next_channel;
 	struct limbo limbo;
 	struct htab by_cookie;
+	struct htab by_place;   /* those that wait in limbo */
 	struct list connecting; /* in the order in which they were asked for */
 	struct list connected;
 	struct list past; /* oldest first */

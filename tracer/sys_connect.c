@@ -122,12 +122,15 @@ static void connect_unix(struct call *c, const struct sockaddr_un *to, socklen_t
 	if (c->tracer->cfg->outgoing && policy_unix(c->tracer->policy, name))
 		fd = call_dup(c, c->arg[0]);
 	type = fd < 0 ? 0 : sock_unix_type(fd);
-	if (type == SOCK_STREAM || type == SOCK_SEQPACKET) {
-		call_note(c, "remote: a unix socket of the target");
-		outgoing_connect_unix(c, &fd, to, len, type);
-	} else {
+	if (type != SOCK_STREAM && type != SOCK_SEQPACKET) {
 		call_continue(c);
+		return;
 	}
+	call_note(c, "remote: a unix socket of the target");
+	if (sock_is_connected(fd))
+		call_return(c, -EISCONN);
+	else
+		outgoing_connect_unix(c, &fd, to, len, type);
 }
 
 /* --- the calls --- */
