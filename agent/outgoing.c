@@ -6,7 +6,8 @@
  * waited for by anything but a blocking connect(2), so it is tried again by a timer.
  *
  * A TCP connection has its local address before it is established; the client is told it at once,
- * because getsockname(2) of the guest's socket wants it then (`connecting`). */
+ * because getsockname(2) of the guest's socket wants it then (`connecting`). Of a unix socket the
+ * same message says that connect(2) waits for room at the listener. */
 #include "outgoing.h"
 
 #include <errno.h>
@@ -210,6 +211,8 @@ static void try_unix(struct timer *t)
 	struct outbound *o = container_of(t, struct outbound, retry);
 	int fd = connect_unix(o), r = fd;
 
+	if (fd == -EAGAIN && !o->retries)
+		tell_connecting(&o->relay);
 	if (fd == -EAGAIN && o->retries++ < UNIX_RETRIES) {
 		loop_timer(o->relay.loop, &o->retry, UNIX_RETRY_MS);
 		return;

@@ -142,13 +142,20 @@ static void note_socket(const struct inet_diag_msg *m, void *data)
 	};
 }
 
+static int compare(const void *a, const void *b)
+{
+	const struct seen_socket *x = a, *y = b;
+
+	if (x->cookie != y->cookie)
+		return x->cookie < y->cookie ? -1 : 1;
+	return (int)x->which - (int)y->which;
+}
+
 bool seen_has(const struct seen *seen, uint64_t cookie, enum diag_which which)
 {
-	for (size_t i = 0; i < seen->n; i++) {
-		if (seen->sockets[i].cookie == cookie && seen->sockets[i].which == which)
-			return true;
-	}
-	return false;
+	const struct seen_socket wanted = { .cookie = cookie, .which = which };
+
+	return seen->n && bsearch(&wanted, seen->sockets, seen->n, sizeof(*seen->sockets), compare);
 }
 
 void seen_done(struct seen *seen)
@@ -173,6 +180,8 @@ int diag_see(struct diag *d, unsigned which, struct seen *seen)
 		r = -ENOMEM;
 	if (r < 0)
 		seen_done(seen);
+	else if (seen->n)
+		qsort(seen->sockets, seen->n, sizeof(*seen->sockets), compare);
 	return r;
 }
 

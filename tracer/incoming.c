@@ -27,6 +27,7 @@
 enum subscription_state {
 	SUBSCRIPTION_ASKED, /* the agent has not answered: listeners wait */
 	SUBSCRIPTION_ON,
+	SUBSCRIPTION_REFUSED, /* after a new link; whoever listens next asks again */
 };
 
 struct subscription {
@@ -151,6 +152,8 @@ static struct subscription *subscribe(struct incoming *in, uint16_t port, enum p
 {
 	struct subscription *sub = find_port(in, port, family);
 
+	if (sub && sub->state == SUBSCRIPTION_REFUSED)
+		ask(in, sub);
 	if (sub)
 		return sub;
 	sub = calloc(1, sizeof(*sub));
@@ -211,7 +214,7 @@ static int use(struct incoming *in, struct sock *s, enum proto_family family,
 
 	if (!is_served(s, family))
 		return 0;
-	if (in->tracer->link.mux.lost)
+	if (in->tracer->link.mux.lost && !link_may_return(&in->tracer->link))
 		return -ENETDOWN;
 	user = calloc(1, sizeof(*user));
 	sub = user ? subscribe(in, addr_port(&s->asked), family) : NULL;
@@ -347,6 +350,7 @@ static void got_subscribed(struct incoming *in, const struct msg *m)
 	if (error) {
 		log_err("the target's port %u (IPv%d) cannot be had: %s", sub->port, sub->family,
 			text);
+		sub->state = SUBSCRIPTION_REFUSED;
 	} else {
 		log_dbg("the target's port %u (IPv%d): subscribed, %s", sub->port, sub->family,
 			text);

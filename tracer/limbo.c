@@ -125,16 +125,11 @@ static int enter_at(int fd, const struct hold *h, bool mapped, struct limbo_plac
 	return r;
 }
 
-int limbo_enter(struct limbo *l, int fd, const struct addr *to, struct limbo_place *p)
+static int enter_any(
+	struct limbo *l, enum limbo_family f, int fd, bool mapped, struct limbo_place *p)
 {
-	bool mapped = addr_is_v4mapped(to);
-	enum limbo_family f = mapped || to->sa.sa_family == AF_INET ? LIMBO_IPV4 : LIMBO_IPV6;
 	struct list *tried = &l->holds[f];
-	int zero = 0;
 
-	/* Our addresses take no data with a SYN; with the option connect(2) might send none at all.
-	 */
-	setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &zero, sizeof(zero));
 	for (;;) {
 		int r = tried->next == &l->holds[f] ? hold_new(l, f) : 0;
 
@@ -145,6 +140,22 @@ int limbo_enter(struct limbo *l, int fd, const struct addr *to, struct limbo_pla
 		if (r != -EADDRNOTAVAIL && r != -EADDRINUSE)
 			return r;
 	}
+}
+
+int limbo_enter(struct limbo *l, int fd, const struct addr *to, struct limbo_place *p)
+{
+	bool mapped = addr_is_v4mapped(to);
+	enum limbo_family f = mapped || to->sa.sa_family == AF_INET ? LIMBO_IPV4 : LIMBO_IPV6;
+	int zero = 0, r;
+
+	/* Our addresses take no data with a SYN; with the option connect(2) might send none at all.
+	 */
+	setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &zero, sizeof(zero));
+	r = enter_any(l, f, fd, mapped, p);
+	/* A machine without IPv6, where the target has it: an IPv6 socket takes IPv4, too. */
+	if (r < 0 && f == LIMBO_IPV6 && !l->nholds[f])
+		r = enter_any(l, LIMBO_IPV4, fd, true, p);
+	return r;
 }
 
 int limbo_complete(const struct limbo_place *p)

@@ -91,7 +91,9 @@ bool link_has_address(const struct link *l, const struct addr *a)
 
 bool link_may_return(const struct link *l)
 {
-	return l->retry_until;
+	const struct tracer *tr = container_of(l, const struct tracer, link);
+
+	return tr->cfg->on_link_loss == LINK_LOSS_RECONNECT && !l->given_up;
 }
 
 static void link_back(struct link *l)
@@ -179,6 +181,7 @@ static void try_again(struct link *l)
 		return;
 	}
 	l->retry_until = 0;
+	l->given_up = true;
 	log_err("no agent has answered for %u s: the program is ended; start it again",
 		LINK_RECONNECT_MS / 1000);
 	tracer_link_lost(tracer_of(l));

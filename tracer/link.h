@@ -35,7 +35,8 @@ struct link {
 	struct addr addresses[LINK_ADDRESSES_MAX]; /* the target's, without ports */
 	unsigned naddresses;
 	struct timer patience, retry;
-	uint64_t retry_until; /* ns; 0: the link has not been lost */
+	uint64_t retry_until; /* ns; 0: the link has not been lost, or it is given up */
+	bool given_up;        /* no new link was found in time */
 	struct err *err;      /* while we wait for the first hello */
 };
 
@@ -49,7 +50,7 @@ void link_close(struct link *l);
 /* link_has_address() - it is one of the target's addresses, whatever its port. */
 bool link_has_address(const struct link *l, const struct addr *a);
 
-/* link_may_return() - the link is lost, and a new one is tried: what the agent is asked may wait.
+/* link_may_return() - when the link is lost, a new one is tried: what the agent is asked may wait.
  */
 bool link_may_return(const struct link *l);
 

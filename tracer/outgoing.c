@@ -24,6 +24,7 @@
 #include "log.h"
 #include "mem.h"
 #include "relay.h"
+#include "route.h"
 #include "task.h"
 #include "tracer.h"
 #include "util.h"
@@ -52,7 +53,8 @@ struct stream {
 	struct addr bound; /* what it had bound before, or nothing */
 	struct addr local; /* its address in the target; port 0: not known yet */
 	struct limbo_place place;
-	int error; /* that the kernel does not know */
+	struct hnode placed; /* by the place's ports, while it connects */
+	int error;           /* that the kernel does not know */
 	struct list waiters;
 	struct names_stream answers; /* of a name server */
 	struct deferred release;
@@ -61,7 +63,7 @@ struct stream {
 /* A call of the guest that waits for a stream. */
 struct waiter {
 	struct list link;
-	struct stream *stream; /* NULL: it is answered, or gone */
+	struct stream *stream;
 	struct call *call;
 	void (*answer)(struct waiter *w);
 	int fd;
@@ -81,6 +83,7 @@ static const char *const state_names[] = {
 static_assert(ARRAY_SIZE(state_names) == STREAM_STATE_MAX, "a name for each state");
 
 static void check_timer(struct timer *t);
+static void give_up(struct stream *s);
 
 void outgoing_init(struct outgoing *out, struct tracer *tr)
 {
@@ -95,6 +98,7 @@ void outgoing_init(struct outgoing *out, struct tracer *tr)
 static void stream_free(struct stream *s)
 {
 	htab_del(&s->out->by_cookie, &s->node);
+	htab_del(&s->out->by_place, &s->placed);
 	list_del(&s->link);
 	list_del(&s->release.link);
 	names_stream_done(&s->answers);
@@ -114,6 +118,7 @@ void outgoing_done(struct outgoing *out)
 	free_all(&out->connected);
 	free_all(&out->past);
 	htab_done(&out->by_cookie);
+	htab_done(&out->by_place);
 	limbo_done(&out->limbo);
 }
 
@@ -161,8 +166,12 @@ static void stream_set_state(struct stream *s, enum stream_state state)
 
 	log_dbg("stream to %s: %s → %s%s%s", stream_name(s, name), state_names[s->state],
 		state_names[state], s->error ? ", " : "", s->error ? strerror(s->error) : "");
+	/* A unix socket that has not been connected is as new. */
+	if (s->kind != CONNECT_TCP && s->state == STREAM_CONNECTING && state != STREAM_CONNECTED)
+		htab_del(&s->out->by_cookie, &s->node);
 	s->state = state;
 	list_del(&s->link);
+	htab_del(&s->out->by_place, &s->placed);
 	if (state == STREAM_CONNECTED)
 		list_append(&s->out->connected, &s->link);
 }
@@ -182,9 +191,19 @@ static void waiter_end(struct waiter *w)
 	loop_defer(&w->call->tracer->loop, &w->release);
 }
 
+/* It waits no longer. A unix socket connects inside its call or not at all. */
+static void waiter_leave(struct waiter *w)
+{
+	struct stream *s = w->stream;
+
+	waiter_end(w);
+	if (s->kind != CONNECT_TCP && s->state == STREAM_CONNECTING)
+		give_up(s);
+}
+
 static void waiter_cancel(struct call *c)
 {
-	waiter_end(c->data);
+	waiter_leave(c->data);
 }
 
 static void waiter_timeout(struct timer *t)
@@ -193,7 +212,9 @@ static void waiter_timeout(struct timer *t)
 	struct call *c = w->call;
 	int r = w->first ? -EINPROGRESS : -EALREADY;
 
-	waiter_end(w);
+	if (w->stream->kind != CONNECT_TCP)
+		r = -EAGAIN;
+	waiter_leave(w);
 	call_return(c, r);
 }
 
@@ -255,24 +276,38 @@ static struct waiter *waiter_new(
 	return w;
 }
 
-/* The kernel has the outcome, or part of it: it is where connect(2) was begun (connect(2), EALREADY
- * and what follows). */
-static void answer_connect(struct waiter *w)
+/* The result of connect(2), or 1: the kernel has it, in its socket. A stream that failed or was
+ * given up may have left a socket with which connect(2) would begin anew, with the target's address
+ * and on this machine: that is not asked for. */
+static int connect_result(const struct waiter *w)
 {
 	struct stream *s = w->stream;
-	struct call *c = w->call;
-	int error = s->error;
+	int error = s->error, kernel;
 
-	if (error) {
-		/* The kernel's own error is taken with it, and the socket is as new. */
-		sock_connect_now(w->fd, &s->place.hold);
-		s->error = 0;
+	if (s->state == STREAM_CONNECTED)
+		return s->kind == CONNECT_TCP;
+	s->error = 0;
+	kernel = s->kind == CONNECT_TCP ? sock_end_connect(w->fd) : 0;
+	if (!error)
+		error = kernel;
+	return error ? -error : -ECONNABORTED;
+}
+
+static void answer_connect(struct waiter *w)
+{
+	struct call *c = w->call;
+	int r;
+
+	if (c->interruptible && !call_waits(c)) {
+		call_drop(c); /* interrupted: the outcome is left for the next who asks */
+		return;
 	}
+	r = connect_result(w);
 	waiter_end(w);
-	if (error || s->kind != CONNECT_TCP)
-		call_return(c, -error);
-	else
+	if (r > 0)
 		call_continue(c);
+	else
+		call_return(c, r);
 }
 
 static unsigned send_timeout_ms(int fd)
@@ -296,14 +331,18 @@ static void wait_for_connection(struct call *c, struct stream *s, int *fd, bool 
 		return;
 	}
 	w = waiter_new(c, s, fd, answer_connect);
-	if (!w)
+	if (!w) {
+		if (s->kind != CONNECT_TCP)
+			give_up(s);
 		return;
+	}
 	w->first = first;
 	ms = send_timeout_ms(w->fd);
 	c->has_timeout = ms;
 	if (ms)
 		loop_timer(&c->tracer->loop, &w->timeout, ms);
-	/* The kernel waits for a unix socket in no way that a signal would end. */
+	/* The kernel waits for a unix socket, and lets a signal end that, only while its listener
+	 * has no room: the agent will say so. */
 	call_park(c, s->kind == CONNECT_TCP, waiter_cancel, w);
 }
 
@@ -320,7 +359,7 @@ int64_t outgoing_exit(struct call *c, int64_t result)
 	if (s->state == STREAM_FAILED && error && result < 0) {
 		/* The kernel has taken its own error by that result, or was interrupted before. */
 		if (result != -ECONNRESET && result != -ECONNREFUSED)
-			sock_connect_now(fd, &s->place.hold);
+			sock_end_connect(fd);
 		s->error = 0;
 		return -error;
 	}
@@ -344,8 +383,10 @@ static void stream_over(struct relay *r, int error)
 	const struct tracer *tr = s->out->tracer;
 
 	s->has_channel = false;
-	if (s->state == STREAM_CONNECTING && error == ENOTCONN && link_may_return(&tr->link))
-		return; /* it is asked for again */
+	if (s->state == STREAM_CONNECTING && error == ENOTCONN && link_may_return(&tr->link)) {
+		addr_set_port(&s->local, 0); /* it is asked for again */
+		return;
+	}
 	if (s->state == STREAM_CONNECTING)
 		stream_failed(s, error == ENOTCONN || !error ? ENETUNREACH : error);
 	else
@@ -408,10 +449,14 @@ static int unix_pair(int guest, enum connect_kind kind)
 /* A unix socket is connected as a whole, by the call that waits. */
 static void unix_connected(struct stream *s)
 {
-	int fd = -ECONNABORTED; /* the call was interrupted */
+	struct waiter *w = list_entry(s->waiters.next, struct waiter, link);
+	int fd;
 
-	if (!list_empty(&s->waiters))
-		fd = unix_pair(list_entry(s->waiters.next, struct waiter, link)->fd, s->kind);
+	if (!call_waits(w->call)) {
+		call_drop(w->call);
+		return;
+	}
+	fd = unix_pair(w->fd, s->kind);
 	if (fd < 0)
 		relay_abort(&s->relay, -fd);
 	else
@@ -438,13 +483,21 @@ static void got_connected(struct stream *s, const struct msg_connected *m)
 		stream_connected(s, fd);
 }
 
+static void let_signals_end(struct stream *s)
+{
+	list_for_each (pos, &s->waiters)
+		list_entry(pos, struct waiter, link)->call->interruptible = true;
+}
+
 static void stream_message(struct relay *r, const struct msg *m)
 {
 	struct stream *s = container_of(r, struct stream, relay);
 
 	if (s->state != STREAM_CONNECTING)
 		return;
-	if (m->type == MSG_connecting) {
+	if (m->type == MSG_connecting && s->kind != CONNECT_TCP) {
+		let_signals_end(s);
+	} else if (m->type == MSG_connecting) {
 		s->local = m->connecting.local;
 		answer_names(s);
 	} else if (m->type == MSG_connected) {
@@ -546,17 +599,6 @@ static void set_bound(struct stream *s, int fd)
 		addr_set_port(&s->bound, addr_port(&own));
 }
 
-/* Whoever connects to the unspecified address means loopback (ip(7)). */
-static struct addr meant(const struct addr *to)
-{
-	struct addr a = addr_unmap(to);
-
-	if (!addr_is_wildcard(&a))
-		return a;
-	return a.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(&a))
-					 : addr_v6(&in6addr_loopback, addr_port(&a));
-}
-
 static struct stream *stream_new(struct call *c, int fd, enum connect_kind kind)
 {
 	struct outgoing *out = &c->tracer->outgoing;
@@ -578,13 +620,34 @@ static struct stream *stream_new(struct call *c, int fd, enum connect_kind kind)
 	return s;
 }
 
+/* The kernel lets no two sockets be in one place: so the one that was there before is no more, and
+ * what is still being connected for it is not to be joined with this one. */
+static void displace(struct stream *s)
+{
+	struct htab *places = &s->out->by_place;
+	uint64_t key = (uint64_t)addr_port(&s->place.hold) << 16 | addr_port(&s->place.guest);
+	struct hnode *next;
+
+	for (struct hnode *n = htab_find(places, key); n; n = next) {
+		struct stream *old = container_of(n, struct stream, placed);
+
+		next = htab_next(n);
+		if (addr_equal(&old->place.hold, &s->place.hold) &&
+			addr_equal(&old->place.guest, &s->place.guest)) {
+			give_up(old);
+			answer_waiters(old);
+		}
+	}
+	htab_add(places, &s->placed, key);
+}
+
 /* Begin, or -errno of connect(2) and nothing has happened. */
 static int tcp_start(struct stream *s, int fd, const struct addr *to)
 {
 	struct outgoing *out = s->out;
 	int r;
 
-	s->peer = meant(to);
+	s->peer = route_meant(to);
 	set_bound(s, fd);
 	if (out->tracer->link.mux.lost && !link_may_return(&out->tracer->link))
 		return -ENETUNREACH;
@@ -593,10 +656,11 @@ static int tcp_start(struct stream *s, int fd, const struct addr *to)
 		return r;
 	r = ask(s);
 	if (r < 0) {
-		limbo_refuse(&s->place);
-		sock_connect_now(fd, &s->place.hold); /* takes the refusal */
+		sock_end_connect(fd);
+		return r;
 	}
-	return r;
+	displace(s);
+	return 0;
 }
 
 void outgoing_connect(struct call *c, int *fd, const struct addr *to, bool nonblock)
@@ -626,6 +690,11 @@ bool outgoing_again(struct call *c, int *fd, bool nonblock)
 
 	if (!s)
 		return false;
+	if (s->state == STREAM_CONNECTING && sock_is_fresh(*fd)) {
+		/* Its own time is over, or shutdown(2) has ended it: the kernel knows. */
+		outgoing_disconnect(&c->tracer->outgoing, *fd);
+		return false;
+	}
 	if (s->state == STREAM_CONNECTING && !nonblock && !sock_is_nonblocking(*fd)) {
 		wait_for_connection(c, s, fd, false);
 		return true;
@@ -668,7 +737,7 @@ void outgoing_note_own(struct outgoing *out, int fd, const struct addr *to)
 	s->out = out;
 	s->kind = CONNECT_TCP;
 	s->state = STREAM_OVER;
-	s->peer = meant(to);
+	s->peer = route_meant(to);
 	s->local = addr_v4(INADDR_ANY, 0);
 	list_init(&s->link);
 	list_init(&s->waiters);
@@ -676,16 +745,24 @@ void outgoing_note_own(struct outgoing *out, int fd, const struct addr *to)
 	to_past(s);
 }
 
-void outgoing_connect_unix(struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len)
+/* A path ends with its zero byte, as the kernel shows it; an abstract name with its last one. */
+static socklen_t name_len(const struct sockaddr_un *un, socklen_t len)
 {
-	bool packets = sock_type(*fd) == SOCK_SEQPACKET;
-	enum connect_kind kind = packets ? CONNECT_UNIX_SEQPACKET : CONNECT_UNIX_STREAM;
+	size_t path = offsetof(struct sockaddr_un, sun_path);
+
+	return *un->sun_path ? (socklen_t)(path + strnlen(un->sun_path, len - path) + 1) : len;
+}
+
+void outgoing_connect_unix(
+	struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len, int type)
+{
+	enum connect_kind kind = type == SOCK_STREAM ? CONNECT_UNIX_STREAM : CONNECT_UNIX_SEQPACKET;
 	struct stream *s = stream_new(c, *fd, kind);
 	int r = -ENOMEM;
 
 	if (s) {
 		s->path = *to;
-		s->path_len = len;
+		s->path_len = name_len(to, len);
 		r = ask(s);
 	}
 	if (r < 0) {
@@ -746,11 +823,11 @@ int outgoing_error(struct outgoing *out, int fd)
 	struct stream *s = stream_find(out, fd);
 	int error = s && s->state == STREAM_FAILED ? s->error : 0;
 
-	if (!error)
+	/* The kernel's own is gone already when the guest has read it. */
+	if (!error || !sock_take_error(fd))
 		return 0;
 	s->error = 0;
-	/* The kernel's own is gone already when the guest has read it. */
-	return sock_take_error(fd) ? error : 0;
+	return error;
 }
 
 bool outgoing_is_sending(const struct outgoing *out)

@@ -26,6 +26,7 @@ struct outgoing {
 	uint32_t next_channel;
 	struct limbo limbo;
 	struct htab by_cookie;
+	struct htab by_place;   /* those that wait in limbo */
 	struct list connecting; /* in the order in which they were asked for */
 	struct list connected;
 	struct list past; /* oldest first */
@@ -55,7 +56,8 @@ bool outgoing_again(struct call *c, int *fd, bool nonblock);
 void outgoing_disconnect(struct outgoing *out, int fd);
 
 /* outgoing_connect_unix() - connect(2) of a unix socket to one of the target: ended. */
-void outgoing_connect_unix(struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len);
+void outgoing_connect_unix(
+	struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len, int type);
 
 /* outgoing_exit() - with stops: the kernel has done the connect(2) or the send; what the guest
  * shall see of the result. */

@@ -3,6 +3,16 @@
 #include "tracer.h"
 #include "trap.h"
 
+struct addr route_meant(const struct addr *to)
+{
+	struct addr a = addr_unmap(to);
+
+	if (!addr_is_wildcard(&a))
+		return a;
+	return a.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(&a))
+					 : addr_v6(&in6addr_loopback, addr_port(&a));
+}
+
 /* An address where the target's own programs would reach each other. */
 static bool is_target_itself(const struct tracer *tr, const struct addr *to)
 {
@@ -18,7 +28,8 @@ static bool comes_back(const struct tracer *tr, const struct sock *s, const stru
 
 struct sock *route_own_listener(struct tracer *tr, const struct addr *to)
 {
-	struct sock *s = is_target_itself(tr, to) ? sock_listening(&tr->socks, to) : NULL;
+	struct addr real = route_meant(to);
+	struct sock *s = is_target_itself(tr, to) ? sock_listening(&tr->socks, &real) : NULL;
 
 	return s && !comes_back(tr, s, to) ? s : NULL;
 }

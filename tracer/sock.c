@@ -121,24 +121,17 @@ int sock_family(int fd)
 	return get_option(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC);
 }
 
-int sock_type(int fd)
+int sock_unix_type(int fd)
 {
-	return get_option(fd, SOL_SOCKET, SO_TYPE, 0);
-}
-
-bool sock_is_unix_stream(int fd)
-{
-	int type = sock_type(fd);
-
-	return sock_family(fd) == AF_UNIX && (type == SOCK_STREAM || type == SOCK_SEQPACKET);
+	return sock_family(fd) == AF_UNIX ? get_option(fd, SOL_SOCKET, SO_TYPE, 0) : 0;
 }
 
 bool sock_is_connected(int fd)
 {
-	struct sockaddr_storage any;
-	socklen_t len = sizeof(any);
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
 
-	return getpeername(fd, (struct sockaddr *)&any, &len) == 0;
+	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
 bool sock_has_device(int fd)
@@ -175,6 +168,16 @@ int sock_connect_now(int fd, const struct addr *to)
 	if (!(flags & O_NONBLOCK))
 		fcntl(fd, F_SETFL, flags);
 	return r;
+}
+
+int sock_end_connect(int fd)
+{
+	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
+	int error = sock_take_error(fd), late;
+
+	connect(fd, &nowhere, sizeof(nowhere));
+	late = sock_take_error(fd); /* ECONNRESET, if it still was connecting */
+	return error ? error : late;
 }
 
 bool sock_is_fresh(int fd)
@@ -462,19 +465,45 @@ void sock_adopt(struct sock_table *t, int fd)
 	addr_set_port(&own, 0);
 	s = remember(t, fd, &own);
 	if (s)
-		sock_set_state(t, s, SOCK_LISTENING);
+		sock_listens(t, s, fd);
 }
 
-struct sock *sock_listening(const struct sock_table *t, const struct addr *asked)
+void sock_listens(struct sock_table *t, struct sock *s, int fd)
+{
+	s->only_v6 = get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+	s->room = 0; /* of the old backlog */
+	sock_set_state(t, s, SOCK_LISTENING);
+}
+
+static bool takes(const struct sock *s, const struct addr *to)
+{
+	if (addr_port(&s->asked) != addr_port(to))
+		return false;
+	if (!addr_is_wildcard(&s->asked))
+		return addr_same_ip(&s->asked, to);
+	return addr_unmap(to).sa.sa_family == AF_INET
+		       ? !s->only_v6
+		       : addr_unmap(&s->asked).sa.sa_family == AF_INET6;
+}
+
+static struct sock *taker(const struct sock_table *t, const struct addr *to)
 {
 	list_for_each (pos, &t->listening) {
 		struct sock *s = list_entry(pos, struct sock, link);
 
-		if (addr_port(&s->asked) == addr_port(asked) &&
-			(addr_is_wildcard(&s->asked) || addr_same_ip(&s->asked, asked)))
+		if (takes(s, to))
 			return s;
 	}
 	return NULL;
+}
+
+/* It may have been closed just now. */
+struct sock *sock_listening(struct sock_table *t, const struct addr *to)
+{
+	if (!taker(t, to))
+		return NULL;
+	check_sockets(t, false);
+	return taker(t, to);
 }
 
 struct sock *sock_of_real_port(const struct sock_table *t, uint16_t port)

@@ -71,6 +71,10 @@ uint64_t sock_cookie(int fd);
  * guest. 0 or -errno. */
 int sock_connect_now(int fd, const struct addr *to);
 
+/* sock_end_connect() - a TCP socket that connect(2) has begun to connect is as new, as when
+ * connect(2) itself tells that it has failed. The error that it had, or 0. */
+int sock_end_connect(int fd);
+
 /* sock_take_error() - SO_ERROR, which is none afterwards. */
 int sock_take_error(int fd);
 
@@ -80,16 +84,14 @@ bool sock_is_nonblocking(int fd);
 /* sock_is_fresh() - a TCP socket that neither listens nor is connected or connecting. */
 bool sock_is_fresh(int fd);
 
-/* sock_family(), sock_type() - SO_DOMAIN and SO_TYPE. sock_has_device() - it is bound to a device
- * of this machine (SO_BINDTODEVICE). */
-int sock_family(int fd);
-int sock_type(int fd);
-bool sock_has_device(int fd);
-
-/* sock_is_unix_stream() - a unix socket that is to be connected: SOCK_STREAM or SOCK_SEQPACKET.
- * sock_is_connected() - of whatever family. */
-bool sock_is_unix_stream(int fd);
+/* sock_is_connected() - it has a peer, of whatever family. */
 bool sock_is_connected(int fd);
+
+/* sock_family() - SO_DOMAIN. sock_unix_type() - SO_TYPE of a unix socket, else 0. sock_has_device()
+ * - it is bound to a device of this machine (SO_BINDTODEVICE). */
+int sock_family(int fd);
+int sock_unix_type(int fd);
+bool sock_has_device(int fd);
 
 /* sock_protocol() - SO_PROTOCOL of an internet socket of our own network namespace, or 0. */
 int sock_protocol(int fd);
@@ -113,13 +115,16 @@ bool sock_overlap(const struct addr *a, const struct addr *b);
  * list: the option with which ss(8) lists such sockets. */
 void sock_say_moved(const struct addr *asked, const struct addr *real, int why, const char *list);
 
+/* sock_listens() - listen(2) was done: it is kept track of from now on. */
+void sock_listens(struct sock_table *t, struct sock *s, int fd);
+
 /* sock_adopt() - a socket listens that was not bound as the target's: it is one of this machine's,
  * and the guest's own. */
 void sock_adopt(struct sock_table *t, int fd);
 
-/* sock_listening() - the listening socket that the guest believes to have at that address, or NULL.
- */
-struct sock *sock_listening(const struct sock_table *t, const struct addr *asked);
+/* sock_listening() - the guest's listening socket that takes connections to that address, as the
+ * guest believes it, or NULL. */
+struct sock *sock_listening(struct sock_table *t, const struct addr *to);
 
 /* sock_of_real_port() - the guest's socket that was given this port instead of the one it asked
  * for. */

@@ -111,6 +111,7 @@ static void connect_unix(struct call *c, const struct sockaddr_un *to, socklen_t
 {
 	char name[sizeof(to->sun_path) + 1];
 	cleanup_fd int fd = -1;
+	int type;
 
 	unix_name(to, len, name, sizeof(name));
 	if (c->tracer->cfg->dns && names_refuses(name)) {
@@ -120,14 +121,16 @@ static void connect_unix(struct call *c, const struct sockaddr_un *to, socklen_t
 	}
 	if (c->tracer->cfg->outgoing && policy_unix(c->tracer->policy, name))
 		fd = call_dup(c, c->arg[0]);
-	if (fd < 0 || !sock_is_unix_stream(fd)) {
+	type = fd < 0 ? 0 : sock_unix_type(fd);
+	if (type != SOCK_STREAM && type != SOCK_SEQPACKET) {
 		call_continue(c);
-	} else if (sock_is_connected(fd)) {
-		call_return(c, -EISCONN);
-	} else {
-		call_note(c, "remote: a unix socket of the target");
-		outgoing_connect_unix(c, &fd, to, len);
+		return;
 	}
+	call_note(c, "remote: a unix socket of the target");
+	if (sock_is_connected(fd))
+		call_return(c, -EISCONN);
+	else
+		outgoing_connect_unix(c, &fd, to, len, type);
 }
 
 /* --- the calls --- */

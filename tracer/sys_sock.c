@@ -88,7 +88,7 @@ static void listen_answered(struct sock *s, int result, void *data)
 		r = -errno;
 	if (r == 0) {
 		s->remote = true;
-		sock_set_state(table(c), s, SOCK_LISTENING);
+		sock_listens(table(c), s, l->fd);
 		call_note(c, "%s the target's port %u",
 			c->tracer->cfg->incoming == INCOMING_STEAL ? "steals" : "mirrors",
 			addr_port(&s->asked));
@@ -112,9 +112,8 @@ static void listen_local(struct call *c, struct sock *s, int fd)
 	int r = listen(fd, (int)c->arg[1]) < 0 ? -errno : 0;
 
 	call_note(c, "local");
-	s->room = 0; /* of the old backlog */
-	if (r == 0 && s->state == SOCK_BOUND)
-		sock_set_state(table(c), s, SOCK_LISTENING);
+	if (r == 0 && s->state != SOCK_SUBSCRIBING)
+		sock_listens(table(c), s, fd);
 	call_return(c, r);
 }
 

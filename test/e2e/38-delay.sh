@@ -55,4 +55,50 @@ for libc in glibc musl; do
 served 200 connections"
 	end_link "200 connects ($libc)"
 done
+
+# ---- a port that is used again -----------------------------------------------------------------------------
+
+# Closed before it was connected, and its port is the next one's: what is answered late is not the next one's.
+link
+ports
+for n in 1 2; do
+	nsenter --target "$client" --net $python -c "
+import socket
+l = socket.create_server(('$client_ip', $port + $n))
+print('ready', flush=True)
+try:
+    while True:
+        l.accept()[0].sendall(b'server $n')
+except ConnectionError:
+    pass" >server.$n &
+	servers[n]=$!
+	await says server.$n ready
+done
+guest $python -c "
+import select, socket, sys
+def dial(n):
+    s = socket.socket()
+    s.setblocking(False)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(('', $port))
+    s.connect_ex(('$client_ip', $port + n))
+    return s
+print('ready', flush=True)
+sys.stdin.readline()
+dial(1).close()
+s = dial(2)
+print('dialled', flush=True)
+select.select([s], [], [])
+print(s.recv(100).decode(), 'for', s.getpeername()[1] - $port)"
+exec 7>orders
+await says out ready
+tell USR1 held
+echo go >&7
+await says out dialled
+tell USR2 released
+ends "a port that is used again: the guest ends" $tracer 0
+is "a port that is used again: whom it reaches" "$(tail -n 1 out)" "server 2 for 2"
+exec 7>&-
+kill "${servers[@]}"
+end_link "a port that is used again"
 finish

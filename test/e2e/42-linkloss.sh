@@ -16,12 +16,13 @@ agent() {
 	await says agent.out "agent ready"
 }
 
-# guest POLICY: sock, which is told what to do by `tell`.
+# guest POLICY [steal]: sock, which is told what to do by `tell`.
 guest() {
 	agent
 	: | tee $T/out >$T/err
 	mkfifo orders
-	"$mirrord_trace" --engine "$ENGINE" --agent unix:$T/agent.sock --incoming off --on-link-loss "$1" -- \
+	"$mirrord_trace" --engine "$ENGINE" --agent unix:$T/agent.sock --incoming "${2:-off}" \
+		--on-link-loss "$1" -- \
 		"$guests/glibc/sock" <orders >out 2>err &
 	tracer=$!
 	exec 7>orders
@@ -39,7 +40,7 @@ tell() {
 }
 hears() {
 	await answered
-	is "$1" "$(answer)" "$2"
+	like "$1" "$(answer)" "$2"
 }
 
 # connections POLICY: one that is open and one that is under way.
@@ -105,6 +106,10 @@ tell "reconnect: a new one waits" "5" socket n inet stream
 order connect n 127.0.0.1:80
 agent
 hears "reconnect: for the new link" "0"
+tell "reconnect: the one under way is so still" "0" poll p OUT 0
+client nft delete table ip hole
+tell "reconnect: it is asked for again" "1 OUT ERR HUP" pollall p OUT,ERR,HUP
+tell "reconnect: it is asked for again" "0 value ECONNREFUSED" option p error
 tell "reconnect: the new one" "0 127.0.0.1:80 len 16" getpeername n
 is "reconnect: the link's loss is said once" "$(grep -c '^mirrord-trace: .*lost' err)" 1
 order exit 6
@@ -113,4 +118,32 @@ exec 7>&-
 kill -KILL $agent
 wait $agent 2>/dev/null
 nothing_left reconnect
+
+# Twice, and with a listener.
+guest reconnect steal
+tell "reconnect: a listener" "3" socket l inet stream
+tell "reconnect: a listener" "0" bind l 0.0.0.0:8001
+tell "reconnect: a listener" "0" listen l 8
+tell "reconnect: another" "4" socket m inet stream
+tell "reconnect: another" "0" bind m 0.0.0.0:8002
+lose
+agent
+await says err "link to the agent is back"
+: >err
+lose
+order listen m 8
+agent
+hears "reconnect: a listen waits for the new link" "0"
+client socat -u TCP:$target_ip:8001 - >/dev/null 2>&1 &
+order accept l a
+hears "reconnect: the first is reached" "5 10.77.0.1*"
+client socat -u TCP:$target_ip:8002 - >/dev/null 2>&1 &
+order accept m b
+hears "reconnect: the other, too" "6 10.77.0.1*"
+order exit 0
+ends "reconnect: the guest's own status" $tracer 0
+exec 7>&-
+kill -KILL $agent
+wait $agent 2>/dev/null
+nothing_left "reconnect, twice"
 finish

@@ -44,4 +44,12 @@ for feature in pidfd_getfd process_vm_readv; do
 	ok "without $feature: no guest" test ! -e ran
 done
 
+
+# ---- a machine without IPv6 ---------------------------------------------------------------------------------
+
+sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+for url in "http://[$target_ip6]/" "http://[::1]/"; do
+	is "this machine has no IPv6, the target has: $url" \
+		"$(under -- curl --silent --globoff --max-time 10 "$url")" "target nginx"
+done
 finish

@@ -212,6 +212,7 @@ static void print_address(const struct sockaddr_storage *ss, socklen_t len, sock
 {
 	const struct sockaddr_in *in = (const void *)ss;
 	const struct sockaddr_in6 *in6 = (const void *)ss;
+	const struct sockaddr_un *un = (const void *)ss;
 	const unsigned char *raw = (const void *)ss;
 	char host[INET6_ADDRSTRLEN];
 
@@ -233,7 +234,11 @@ static void print_address(const struct sockaddr_storage *ss, socklen_t len, sock
 		if (in6->sin6_flowinfo || in6->sin6_scope_id)
 			printf(" flow %x scope %u", in6->sin6_flowinfo, in6->sin6_scope_id);
 	} else if (ss->ss_family == AF_UNIX) {
-		printf(" unix");
+		int n = (int)(len - offsetof(struct sockaddr_un, sun_path));
+
+		printf(" unix %.*s", n, un->sun_path);
+		if (n && !un->sun_path[0])
+			printf("@%.*s", n - 1, un->sun_path + 1);
 	}
 	printf(" len %u", (unsigned)len);
 }
