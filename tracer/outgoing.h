@@ -9,11 +9,12 @@
 #include "limbo.h"
 #include "list.h"
 #include "loop.h"
+#include "mux.h"
 #include "proto.h"
 
 /* Streams that are over, or have failed, are remembered in this number: the guest may still ask for
- * the addresses of such a socket, or for its error. */
-#define OUTGOING_PAST_MAX 1024
+ * the addresses of such a socket, or for its error. All that can be under way may fail at once. */
+#define OUTGOING_PAST_MAX MUX_CHANNELS_MAX
 
 /* How often it is asked whether the sockets that wait to be connected still exist. */
 #define OUTGOING_CHECK_MS 1000

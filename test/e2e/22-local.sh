@@ -98,4 +98,19 @@ end
 in_target redis-cli shutdown
 status_of $redis_there
 nothing_left "redis"
+
+# Loopback is the guest's own where it listens, and the target's again as soon as it does not.
+is "a listener that is closed: loopback is the target's" "$(under -- $python -c "
+import socket
+def greet():
+    s = socket.create_connection(('127.0.0.1', 80))
+    s.sendall(b'GET / HTTP/1.0\r\n\r\n')
+    return s.makefile().read().splitlines()[-1]
+l = socket.create_server(('127.0.0.1', 80))
+own = socket.create_connection(('127.0.0.1', 80))
+l.accept()[0].sendall(b'the guest itself')
+print(own.recv(100).decode())
+l.close()
+print(greet())" 2>&1)" "the guest itself
+target nginx"
 finish

@@ -86,6 +86,49 @@ served 1 connections, 1 wrong"
 like "mirror of a guest that slept: the gap is said once" "$(cat err)" "mirrord-trace: *"
 is "mirror of a guest that slept: in one line" "$(wc -l <err)" 1
 
+# ---- connections that the guest opens -----------------------------------------------------------------------
+
+is "2,000 refusals, each asked for when all have come" "$(under -- $python -c "
+import collections, errno, select, socket
+waiting, poll = {}, select.epoll()
+for _ in range(2000):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(('$target_ip', 1))
+    waiting[s.fileno()] = s
+    poll.register(s, select.EPOLLOUT | select.EPOLLONESHOT)
+ended = 0
+while ended < len(waiting):
+    ended += len(poll.poll())
+print(*collections.Counter(errno.errorcode[s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)]
+    for s in waiting.values()).items())" 2>&1)" "('ECONNREFUSED', 2000)"
+
+# Closed while they connect: the agent's sockets are closed, too.
+client ip addr add 10.77.0.9/24 dev client0
+client nft -f - <<-END
+	table ip hole {
+		chain input {
+			type filter hook input priority 0
+			ip daddr 10.77.0.9 tcp flags syn drop
+		}
+	}
+END
+trace --incoming off -- $python -c "
+import socket, sys
+for _ in range(1000):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(('10.77.0.9', 80))
+    s.close()
+print('closed', flush=True)
+socket.create_server(('127.0.0.1', 0)).accept()"
+await says out closed
+connecting() { in_target ss -Htn state syn-sent | grep -q .; }
+not_connecting() { ! connecting; }
+ok "1,000 connects that are given up: none stays" await not_connecting
+kill $tracer
+status_of $tracer
+
 wait "$target_server"
 nothing_left "after all of it"
 finish
