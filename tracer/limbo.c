@@ -23,7 +23,7 @@
 #include "sock.h"
 #include "util.h"
 
-struct hold {
+struct limbo_hold {
 	struct list link;
 	int listener;
 	int filler;
@@ -38,7 +38,7 @@ void limbo_init(struct limbo *l)
 	}
 }
 
-static void hold_free(struct hold *h)
+static void hold_free(struct limbo_hold *h)
 {
 	list_del(&h->link);
 	close_fd(&h->listener);
@@ -50,7 +50,7 @@ void limbo_done(struct limbo *l)
 {
 	for (unsigned f = 0; f < LIMBO_FAMILY_MAX; f++) {
 		list_for_each_safe (pos, &l->holds[f])
-			hold_free(list_entry(pos, struct hold, link));
+			hold_free(list_entry(pos, struct limbo_hold, link));
 	}
 }
 
@@ -76,7 +76,7 @@ static int bound_socket(const struct addr *at)
 }
 
 /* 0, or -errno. */
-static int fill(struct hold *h)
+static int fill(struct limbo_hold *h)
 {
 	if (listen(h->listener, 0) < 0 || addr_of_socket(h->listener, &h->at) < 0)
 		return -errno;
@@ -91,7 +91,7 @@ static int fill(struct hold *h)
 static int hold_new(struct limbo *l, enum limbo_family f)
 {
 	const struct addr any = loopback(f);
-	struct hold *h;
+	struct limbo_hold *h;
 	int r;
 
 	if (l->nholds[f] == LIMBO_HOLDS_MAX)
@@ -112,7 +112,7 @@ static int hold_new(struct limbo *l, enum limbo_family f)
 	return 0;
 }
 
-static int enter_at(int fd, const struct hold *h, bool mapped, struct limbo_place *p)
+static int enter_at(int fd, const struct limbo_hold *h, bool mapped, struct limbo_place *p)
 {
 	struct addr to = mapped ? addr_map(&h->at, AF_INET6) : h->at;
 	int r = sock_connect_now(fd, &to);
@@ -136,7 +136,7 @@ static int enter_any(
 		if (r < 0)
 			return r;
 		tried = tried->next;
-		r = enter_at(fd, list_entry(tried, struct hold, link), mapped, p);
+		r = enter_at(fd, list_entry(tried, struct limbo_hold, link), mapped, p);
 		if (r != -EADDRNOTAVAIL && r != -EADDRINUSE)
 			return r;
 	}
@@ -185,7 +185,7 @@ static void send_syn(const struct limbo_place *p, bool deaf)
 	if (fd >= 0 && deaf)
 		deafen(fd);
 	if (fd >= 0)
-		connect(fd, &p->guest.sa, addr_len(&p->guest));
+		(void)connect(fd, &p->guest.sa, addr_len(&p->guest));
 }
 
 void limbo_refuse(const struct limbo_place *p)

@@ -175,7 +175,7 @@ int sock_end_connect(int fd)
 	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
 	int error = sock_take_error(fd), late;
 
-	connect(fd, &nowhere, sizeof(nowhere));
+	(void)connect(fd, &nowhere, sizeof(nowhere));
 	late = sock_take_error(fd); /* ECONNRESET, if it still was connecting */
 	return error ? error : late;
 }

@@ -133,6 +133,12 @@ static void connect_unix(struct call *c, const struct sockaddr_un *to, socklen_t
 		outgoing_connect_unix(c, &fd, to, len, type);
 }
 
+static bool is_unix_name(const struct sockaddr_un *un, int len)
+{
+	return un->sun_family == AF_UNIX && len > (int)offsetof(struct sockaddr_un, sun_path) &&
+	       len <= (int)sizeof(*un);
+}
+
 /* --- the calls --- */
 
 void sys_connect(struct call *c)
@@ -146,13 +152,12 @@ void sys_connect(struct call *c)
 	int len = (int)c->arg[2];
 
 	if (len < (int)sizeof(sa_family_t) || len > (int)sizeof(u) ||
-		mem_read(c->task->tid, c->arg[1], &u, (size_t)len) < 0) {
-		call_continue(c);
-	} else if (u.sa.sa_family == AF_UNSPEC) {
+		mem_read(c->task->tid, c->arg[1], &u, (size_t)len) < 0)
+		u.sa.sa_family = AF_MAX; /* what is wrong the kernel says */
+	if (u.sa.sa_family == AF_UNSPEC) {
 		to = (struct addr){ .sa.sa_family = AF_UNSPEC };
 		connect_inet(c, &to);
-	} else if (u.sa.sa_family == AF_UNIX && len > (int)offsetof(struct sockaddr_un, sun_path) &&
-		   len <= (int)sizeof(u.un)) {
+	} else if (is_unix_name(&u.un, len)) {
 		connect_unix(c, &u.un, (socklen_t)len);
 	} else if (addr_from_sockaddr(&to, &u, (size_t)len) == 0) {
 		connect_inet(c, &to);
