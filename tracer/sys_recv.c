@@ -68,16 +68,19 @@ static int64_t receive(
 {
 	static uint8_t payload[UINT16_MAX + 1];
 	uint8_t control[GUESTMSG_CONTROL_MAX] __attribute__((aligned(8)));
-	struct iovec iov = { payload, MIN(g->len, sizeof(payload)) };
+	struct iovec iov = { .iov_base = payload };
 	struct msghdr m = { .msg_name = from,
 		.msg_namelen = sizeof(*from),
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = MIN(g->h.msg_controllen, sizeof(control)) };
-	ssize_t n = recvmsg(fd, &m, flags | MSG_DONTWAIT);
+		.msg_control = control };
+	ssize_t n;
 	int r;
 
+	iov.iov_len = MIN(g->len, sizeof(payload));
+	if (g->h.msg_control)
+		m.msg_controllen = MIN(g->h.msg_controllen, sizeof(control));
+	n = recvmsg(fd, &m, flags | MSG_DONTWAIT);
 	if (n < 0)
 		return -errno;
 	r = mem_scatter(g->tid, g->iov, g->niov, payload, MIN((size_t)n, iov.iov_len));

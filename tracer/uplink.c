@@ -91,17 +91,21 @@ static const struct addr *guest_seen_by(const struct standin *s)
 	return s->at.sa.sa_family == AF_INET ? &s->uplink->reach4 : &s->uplink->reach6;
 }
 
+static void take_only(struct standin *s, const struct addr *from)
+{
+	if (connect(s->watch.fd, &from->sa, addr_len(from)) < 0)
+		log_dbg("a stand-in cannot be connected: %s", strerrorname_np(errno));
+}
+
 void uplink_attach(struct standin *s)
 {
-	const struct addr *guest = guest_seen_by(s);
-
-	connect(s->watch.fd, &guest->sa, addr_len(guest));
+	take_only(s, guest_seen_by(s));
 }
 
 /* Connected to itself it takes datagrams of nobody else. */
 void uplink_detach(struct standin *s)
 {
-	connect(s->watch.fd, &s->at.sa, addr_len(&s->at));
+	take_only(s, &s->at);
 }
 
 /* A UDP socket on loopback, connected to the guest's. */

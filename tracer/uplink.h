@@ -54,6 +54,8 @@ struct uplink_ops {
 	void (*failed)(struct uplink *up, int error, const struct addr *peer);
 	/* The agent's end is gone; ENOTCONN: with the link. */
 	void (*over)(struct uplink *up, int error);
+	/* uplink_renew() has opened it: what was asked of the agent is to be asked again. */
+	void (*renewed)(struct uplink *up);
 };
 
 struct uplink {
