@@ -142,13 +142,21 @@ static void note_socket(const struct inet_diag_msg *m, void *data)
 	};
 }
 
+static int by_cookie(const void *a, const void *b)
+{
+	const struct seen_socket *x = a, *y = b;
+
+	return (x->cookie > y->cookie) - (x->cookie < y->cookie);
+}
+
 bool seen_has(const struct seen *seen, uint64_t cookie, enum diag_which which)
 {
-	for (size_t i = 0; i < seen->n; i++) {
-		if (seen->sockets[i].cookie == cookie && seen->sockets[i].which == which)
-			return true;
-	}
-	return false;
+	struct seen_socket wanted = { .cookie = cookie };
+	const struct seen_socket *s = seen->n ? bsearch(&wanted, seen->sockets, seen->n,
+							sizeof(wanted), by_cookie)
+					      : NULL;
+
+	return s && s->which == which;
 }
 
 void seen_done(struct seen *seen)
@@ -173,6 +181,8 @@ int diag_see(struct diag *d, unsigned which, struct seen *seen)
 		r = -ENOMEM;
 	if (r < 0)
 		seen_done(seen);
+	else if (seen->n)
+		qsort(seen->sockets, seen->n, sizeof(*seen->sockets), by_cookie);
 	return r;
 }
 
