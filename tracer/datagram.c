@@ -31,15 +31,22 @@ void datagram_init(struct datagram_table *t, struct tracer *tr)
 
 /* --- the table --- */
 
-void dgram_drop_uplink(struct dgram *d)
+void dgram_uplink_unref(struct uplink *up)
 {
-	struct uplink *up = d->uplink;
-
-	d->uplink = NULL;
 	if (!up || --up->users)
 		return;
 	dgram_asks_free(up);
 	uplink_free(up);
+}
+
+void dgram_drop_uplink(struct dgram *d)
+{
+	struct uplink *up = d->uplink;
+
+	if (up && d->peer.sa.sa_family != AF_UNSPEC)
+		uplink_let_go(up, &d->peer);
+	d->uplink = NULL;
+	dgram_uplink_unref(up);
 }
 
 void dgram_use_uplink(struct dgram *d, struct uplink *up)
@@ -93,23 +100,37 @@ struct dgram *datagram_find(struct datagram_table *t, int fd)
 	return d;
 }
 
-static void forget_oldest(struct datagram_table *t)
+/* Datagrams may come to it that it has not asked for just now. */
+static bool is_expecting(const struct dgram *d)
+{
+	return d->peer.sa.sa_family != AF_UNSPEC || (d->uplink && d->uplink->mode != INCOMING_OFF);
+}
+
+static void forget_oldest(struct datagram_table *t, bool expecting)
 {
 	list_for_each_safe (pos, &t->sockets) {
 		struct dgram *d = list_entry(pos, struct dgram, link);
 
 		if (t->by_cookie.count < DATAGRAM_SOCKETS_MAX)
 			return;
-		if (!d->parked)
+		if (!d->parked && is_expecting(d) == expecting)
 			dgram_free(t, d);
 	}
+}
+
+static void make_room(struct datagram_table *t)
+{
+	if (t->by_cookie.count >= DATAGRAM_SOCKETS_MAX)
+		dgram_check(t);
+	forget_oldest(t, false);
+	forget_oldest(t, true);
 }
 
 static struct dgram *dgram_new(struct datagram_table *t, uint64_t cookie)
 {
 	struct dgram *d;
 
-	forget_oldest(t);
+	make_room(t);
 	d = calloc(1, sizeof(*d));
 	if (!d || htab_add(&t->by_cookie, &d->node, cookie) < 0) {
 		free(d);

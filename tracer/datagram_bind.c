@@ -12,6 +12,8 @@
 
 /* A bind(2) that waits for the agent. */
 struct binding {
+	struct binding *next; /* for the same port: who shares it, by the kernel's rules, shares the
+				 uplink */
 	struct call *call;
 	struct uplink *uplink;
 	int fd;
@@ -88,14 +90,24 @@ static void join(struct datagram_table *t, int fd, struct uplink *up)
 	dgram_use_uplink(d, up);
 }
 
+static void binding_free(struct binding *b)
+{
+	close_fd(&b->fd);
+	free(b);
+}
+
 static void bind_cancel(struct call *c)
 {
 	struct binding *b = c->data;
+	struct uplink *up = b->uplink;
+	struct binding **at = (struct binding **)&up->opening;
 
-	close_fd(&b->fd);
-	b->uplink->opening = NULL;
-	uplink_free(b->uplink);
-	free(b);
+	while (*at != b)
+		at = &(*at)->next;
+	*at = b->next;
+	if (!up->opening)
+		uplink_free(up);
+	binding_free(b);
 }
 
 void dgram_say_not_had(const struct uplink *up, struct span text)
@@ -106,60 +118,103 @@ void dgram_say_not_had(const struct uplink *up, struct span text)
 		proto_print(text, why, sizeof(why)));
 }
 
-void dgram_bind_answered(struct uplink *up, int error, const struct span *text)
+static void bind_end(struct binding *b, int error)
 {
-	struct datagram_table *t = dgram_table_of(up);
-	struct binding *b = up->opening;
 	struct call *c = b->call;
+	struct datagram_table *t = dgram_table(c);
 	int r = -error;
 
-	up->opening = NULL;
-	if (r < 0 && text)
-		dgram_say_not_had(up, *text);
 	/* This agent, or its kernel, cannot: that was said, and is no failure that bind(2) knows.
 	 */
 	if (r == 0 || r == -EOPNOTSUPP)
 		r = bind_here(t, b->fd, &b->asked);
 	if (r == 0 && !error) {
-		join(t, b->fd, up);
+		join(t, b->fd, b->uplink);
 		call_note(c, "%s the target's port %u",
 			t->tracer->cfg->incoming == INCOMING_STEAL ? "steals" : "mirrors",
 			addr_port(&b->asked));
 	}
-	if (!up->users)
-		uplink_free(up);
-	close_fd(&b->fd);
-	free(b);
+	binding_free(b);
 	call_return(c, r);
+}
+
+void dgram_bind_answered(struct uplink *up, int error, const struct span *text)
+{
+	struct binding *b = up->opening;
+
+	up->opening = NULL;
+	if (error && text)
+		dgram_say_not_had(up, *text);
+	up->users++; /* it stays until all have it */
+	for (struct binding *next; b; b = next) {
+		next = b->next;
+		bind_end(b, error);
+	}
+	dgram_uplink_unref(up);
+}
+
+/* The uplink that another bind(2) waits for at that address, or NULL. */
+static struct uplink *find_opening(const struct datagram_table *t, const struct addr *there)
+{
+	list_for_each (pos, &t->uplinks.uplinks) {
+		struct uplink *up = list_entry(pos, struct uplink, link);
+
+		if (up->ops == &dgram_uplink_ops && up->opening && addr_equal(&up->bind, there) &&
+			up->bind.sa.sa_family == there->sa.sa_family)
+			return up;
+	}
+	return NULL;
+}
+
+static int binding_new(struct binding **out, struct call *c, int fd, const struct addr *asked)
+{
+	struct datagram_table *t = dgram_table(c);
+	struct addr there = dgram_bind_there(c->tracer, asked, addr_port(asked));
+	struct uplink *up = find_opening(t, &there);
+	struct binding *b = calloc(1, sizeof(*b));
+	int r = b ? 0 : -ENOMEM;
+
+	if (r == 0 && !up)
+		r = uplink_new(&up, &t->uplinks, &dgram_uplink_ops, c->tracer->cfg->incoming,
+			dgram_family(fd), &there);
+	if (r < 0) {
+		free(b);
+		return r;
+	}
+	*b = (struct binding){ .next = up->opening, .call = c, .uplink = up, .asked = *asked };
+	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	up->opening = b;
+	*out = b;
+	return 0;
 }
 
 static void bind_remote(struct call *c, int fd, const struct addr *asked)
 {
-	struct datagram_table *t = dgram_table(c);
-	unsigned mode = c->tracer->cfg->incoming;
-	struct addr there = dgram_bind_there(c->tracer, asked, addr_port(asked));
-	struct binding *b = calloc(1, sizeof(*b));
-	int r = b ? 0 : -ENOMEM;
+	struct binding *b;
+	int r = binding_new(&b, c, fd, asked);
 
-	if (r == 0)
-		r = uplink_new(
-			&b->uplink, &t->uplinks, &dgram_uplink_ops, mode, dgram_family(fd), &there);
-	if (r < 0) {
-		free(b);
+	if (r < 0)
 		call_return(c, r);
-		return;
-	}
-	b->call = c;
-	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	b->asked = *asked;
-	b->uplink->opening = b;
-	call_park(c, false, bind_cancel, b);
+	else
+		call_park(c, false, bind_cancel, b);
+}
+
+/* The uplink of a socket that has the port, kept while another is joined to it; or NULL. */
+static struct uplink *shared_with(const struct dgram *own)
+{
+	struct uplink *up = own ? own->uplink : NULL;
+
+	if (!up || up->mode == INCOMING_OFF)
+		return NULL;
+	up->users++;
+	return up;
 }
 
 void datagram_bind(struct call *c, int fd, const struct addr *asked)
 {
 	struct datagram_table *t = dgram_table(c);
 	struct dgram *own = addr_port(asked) ? holder(t, asked) : NULL;
+	struct uplink *shared;
 	struct addr at;
 	int r;
 
@@ -172,8 +227,10 @@ void datagram_bind(struct call *c, int fd, const struct addr *asked)
 		bind_remote(c, fd, asked);
 		return;
 	}
+	shared = shared_with(own);
 	r = bind_here(t, fd, asked);
-	if (r == 0 && own && own->uplink && own->uplink->mode != INCOMING_OFF)
-		join(t, fd, own->uplink);
+	if (r == 0)
+		join(t, fd, shared);
+	dgram_uplink_unref(shared);
 	call_return(c, r);
 }

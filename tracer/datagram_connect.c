@@ -84,13 +84,23 @@ bool dgram_is_alone(const struct dgram *d)
 	return d->uplink && uplink_is_open(d->uplink) && d->uplink->users == 1;
 }
 
+static void set_peer(struct dgram *d, const struct addr *peer, const struct addr *local)
+{
+	if (d->uplink && d->peer.sa.sa_family != AF_UNSPEC)
+		uplink_let_go(d->uplink, &d->peer);
+	if (peer->sa.sa_family != AF_UNSPEC)
+		uplink_hold(d->uplink, peer);
+	d->peer = *peer;
+	d->local = *local;
+}
+
 /* The socket is connected to nobody beyond the agent any more. One that did not bind to a port
  * loses it with its peer (udp_disconnect() in the kernel). */
 static void disconnect(struct dgram *d)
 {
 	if (!d || d->peer.sa.sa_family == AF_UNSPEC)
 		return;
-	d->peer = d->local = dgram_no_addr;
+	set_peer(d, &dgram_no_addr, &dgram_no_addr);
 	if (!dgram_is_alone(d))
 		return;
 	if (d->bound && !d->any_port)
@@ -121,18 +131,28 @@ static int connect_to(int fd, const struct addr *to)
 	return connect(fd, &mapped.sa, addr_len(&mapped)) < 0 ? -errno : 0;
 }
 
+/* Stand-ins of sockets that are no more may be in the way. */
+static int get_standin(struct dgram *d, const struct addr *to, struct standin **s)
+{
+	int r = uplink_standin(d->uplink, to, s);
+
+	if (r != -ENOBUFS)
+		return r;
+	dgram_check(dgram_table_of(d->uplink));
+	return uplink_standin(d->uplink, to, s);
+}
+
 /* Point the guest's socket at its peer's stand-in. */
 static int connect_standin(struct dgram *d, int fd, const struct addr *to, const struct addr *local)
 {
 	struct standin *s;
-	int r = uplink_standin(d->uplink, to, &s);
+	int r = get_standin(d, to, &s);
 
 	if (r == 0)
 		r = connect_to(fd, &s->at);
 	if (r < 0)
 		return r;
-	d->peer = *to;
-	d->local = *local;
+	set_peer(d, to, local);
 	return 0;
 }
 

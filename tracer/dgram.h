@@ -55,6 +55,9 @@ struct dgram *dgram_get(struct datagram_table *t, int fd);
 void dgram_use_uplink(struct dgram *d, struct uplink *up);
 void dgram_drop_uplink(struct dgram *d);
 
+/* dgram_uplink_unref() - one user of up->users less. NULL is fine. */
+void dgram_uplink_unref(struct uplink *up);
+
 /* dgram_check() - forget the sockets that are no more. */
 void dgram_check(struct datagram_table *t);
 
