@@ -5,15 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "util.h"
 
 #define ETC "/etc/"
-
-/* A fifo is not to block us. */
-#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
 static const char *const allowed[] = {
 	ETC "resolv.conf",
@@ -33,11 +31,31 @@ static const char *find_allowed(struct span path)
 	return NULL;
 }
 
+/* What is at the path, not opened yet; the fd or -errno. */
+static int find_file(const struct target *t, const char *path)
+{
+	int fd = t->etc < 0 ? -1 : openat(t->etc, path + strlen(ETC), O_PATH | O_CLOEXEC);
+
+	return fd < 0 ? target_openat(t, path, O_PATH | O_CLOEXEC) : fd;
+}
+
+/* To open is to act where it is a fifo or a device: the target may have put one there. */
 static int open_file(const struct target *t, const char *path)
 {
-	int fd = t->etc < 0 ? -1 : openat(t->etc, path + strlen(ETC), OPEN_FLAGS);
+	cleanup_fd int place = find_file(t, path);
+	char name[32];
+	struct stat st;
+	int fd;
 
-	return fd < 0 ? target_openat(t, path, OPEN_FLAGS) : fd;
+	if (place < 0)
+		return place;
+	if (fstat(place, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EACCES;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", place);
+	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return fd < 0 ? -errno : fd;
 }
 
 /* Up to n bytes; how many, or -errno. */
@@ -60,16 +78,12 @@ int files_read(const struct target *t, struct span path, uint8_t bytes[static PR
 {
 	const char *known = find_allowed(path);
 	cleanup_fd int fd = known ? open_file(t, known) : -EACCES;
-	struct stat st;
 	uint8_t more;
 	ssize_t n, left;
 
+	/* A descriptor of ours that is missing is not what the guest has run out of. */
 	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EACCES;
+		return fd == -EMFILE || fd == -ENFILE ? -EIO : fd;
 	n = read_full(fd, bytes, PROTO_DATA_MAX);
 	left = n == PROTO_DATA_MAX ? read_full(fd, &more, 1) : 0;
 	if (n < 0 || left < 0)

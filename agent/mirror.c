@@ -16,11 +16,12 @@
  * hole that stays for a while, or behind which too much piles up, is a gap: the copies are told how
  * much is missing and end. Bytes behind a gap are never delivered.
  *
- * Datagrams are handed to whoever wants those of their port, and nothing is kept of them. One that
- * came in fragments is not seen.
+ * Datagrams are handed to whoever wants those of their port, and nothing is kept of them. Those
+ * that come in fragments are put together first (fragments.h), whatever their port is.
  *
  * A port stays in the filter while it has subscriptions or flows. Everything that a remote peer can
- * make grow (flows, what is kept beyond holes, what waits for credit) has a bound. */
+ * make grow (flows, what is kept beyond holes or of fragments, what waits for credit) has a bound.
+ */
 #include "mirror.h"
 
 #include <assert.h>
@@ -344,17 +345,32 @@ static void got_datagram(struct mirror *m, const struct packet *k)
 	}
 }
 
+/* Its checksum is that of all parts, which nobody has looked at yet. */
+static void got_fragment(struct mirror *m, const struct fragment *f)
+{
+	struct fragment whole;
+	struct packet k;
+
+	if (!fragments_add(&m->fragments, f, now_ns(), &whole))
+		return;
+	if (packet_whole(&k, &whole) == 0 && packet_sum_ok(&k))
+		got_datagram(m, &k);
+}
+
 static void got_packet(void *arg, const struct ring_packet *raw)
 {
 	struct mirror *m = arg;
+	struct fragment f;
 	struct packet k;
 
-	if (packet_parse(&k, raw->data, raw->captured, raw->wire) < 0)
-		return;
-	if (raw->outgoing)
+	if (packet_parse(&k, raw->data, raw->captured, raw->wire) < 0) {
+		if (!raw->outgoing && packet_fragment(&f, raw->data, raw->captured) == 0)
+			got_fragment(m, &f);
+	} else if (raw->outgoing) {
 		from_server(m, &k);
-	else if (raw->summed || packet_sum_ok(&k))
+	} else if (raw->summed || packet_sum_ok(&k)) {
 		(k.protocol == IPPROTO_UDP ? got_datagram : from_client)(m, &k);
+	}
 }
 
 /* --- the ring --- */
@@ -399,6 +415,7 @@ static void mirror_tick(struct timer *t)
 		log_dbg("the packet ring was full: %u packets lost", drops);
 	expire_half_open(m, now);
 	expire_holes(m, now);
+	fragments_expire(&m->fragments, now);
 	loop_timer(m->loop, &m->tick, MIRROR_TICK_MS);
 }
 
@@ -407,6 +424,7 @@ static void stop(struct mirror *m)
 	timer_cancel(&m->tick);
 	loop_del(m->loop, &m->watch);
 	ring_close(&m->ring);
+	fragments_clear(&m->fragments);
 }
 
 static int start(struct mirror *m, const struct sock_filter *f, size_t n, struct err *e)
@@ -460,6 +478,7 @@ void mirror_init(struct mirror *m, struct loop *loop)
 	list_init(&m->half_open);
 	list_init(&m->open);
 	list_init(&m->holed);
+	fragments_init(&m->fragments);
 	if (getrandom(&m->seed, sizeof(m->seed), GRND_NONBLOCK) < 0)
 		m->seed = now_ns();
 }

@@ -2,6 +2,7 @@
 #ifndef AGENT_MIRROR_H
 #define AGENT_MIRROR_H
 
+#include "fragments.h"
 #include "incoming.h"
 #include "log.h"
 #include "ring.h"
@@ -20,6 +21,7 @@ struct mirror {
 	struct list open;        /* flows, the longest silent first */
 	struct list holed;       /* flows with a hole, the oldest hole first */
 	struct stream_pool kept;
+	struct fragments fragments;
 	size_t waiting; /* bytes that wait for credit, in all copies */
 	uint64_t seed;  /* of the hash: nobody outside can choose addresses that collide */
 };
@@ -51,9 +53,8 @@ void mirror_done(struct mirror *m);
 int mirror_add(struct mirror *m, struct mirror_port *p, const struct subscriber *to,
 	enum proto_family family, uint16_t port, struct err *e);
 
-/* mirror_udp_add() - call datagram() for each datagram that comes to the port and is not in
- * fragments; it must not add or delete any. All of p but the node is set. 0, or -errno with a
- * sentence in e. */
+/* mirror_udp_add() - call datagram() for each datagram that comes to the port; it must not add or
+ * delete any. All of p but the node is set. 0, or -errno with a sentence in e. */
 int mirror_udp_add(struct mirror *m, struct mirror_udp *p, struct err *e);
 void mirror_udp_del(struct mirror *m, struct mirror_udp *p);
 

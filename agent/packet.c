@@ -18,48 +18,87 @@ static bool is_transport(uint8_t protocol)
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
 }
 
-/* The IP header: fills the addresses and the protocol; the segment's place and length, or NULL.
+/* An IPv6 packet may be in one "fragment", which is whole (RFC 6946). */
+static bool is_part(const struct fragment *f)
+{
+	return f->offset || f->more;
+}
+
+/* The IP header, and what is behind it. False when that is not TCP or UDP, or not all there.
  *
  * A GSO packet beyond 64 KiB has tot_len 0 (Linux 6.3, "BIG TCP"): its length is the frame's. */
-static const uint8_t *parse_v4(
-	struct packet *k, const uint8_t *p, size_t captured, size_t wire, size_t *len)
+static bool parse_v4(struct fragment *f, const uint8_t *p, size_t captured, size_t wire)
 {
-	struct ip ip;
 	size_t header, total;
+	struct ip ip;
 
 	if (captured < sizeof(ip))
-		return NULL;
+		return false;
 	memcpy(&ip, p, sizeof(ip));
 	header = ip.ip_hl * 4u;
 	total = ip.ip_len ? ntohs(ip.ip_len) : wire;
-	if (header < sizeof(ip) || total < header || total > captured)
-		return NULL;
-	if (!is_transport(ip.ip_p) || ntohs(ip.ip_off) & (IP_OFFMASK | IP_MF))
-		return NULL;
-	k->protocol = ip.ip_p;
-	k->src = addr_v4(ntohl(ip.ip_src.s_addr), 0);
-	k->dst = addr_v4(ntohl(ip.ip_dst.s_addr), 0);
-	*len = total - header;
-	return p + header;
+	if (header < sizeof(ip) || total < header || total > captured || !is_transport(ip.ip_p))
+		return false;
+	*f = (struct fragment){
+		.src = addr_v4(ntohl(ip.ip_src.s_addr), 0),
+		.dst = addr_v4(ntohl(ip.ip_dst.s_addr), 0),
+		.protocol = ip.ip_p,
+		.id = ntohs(ip.ip_id),
+		.offset = (ntohs(ip.ip_off) & IP_OFFMASK) * 8u,
+		.more = ntohs(ip.ip_off) & IP_MF,
+		.data = p + header,
+		.len = total - header,
+	};
+	return !is_part(f) || f->offset + total <= IP_MAXPACKET;
 }
 
-static const uint8_t *parse_v6(
-	struct packet *k, const uint8_t *p, size_t captured, size_t wire, size_t *len)
+/* Skip the fragment header, which is the only extension header that is known here. */
+static bool parse_v6_part(struct fragment *f)
+{
+	struct ip6_frag part;
+
+	if (f->len < sizeof(part))
+		return false;
+	memcpy(&part, f->data, sizeof(part));
+	f->protocol = part.ip6f_nxt;
+	f->id = ntohl(part.ip6f_ident);
+	f->offset = ntohs(part.ip6f_offlg & IP6F_OFF_MASK);
+	f->more = part.ip6f_offlg & IP6F_MORE_FRAG;
+	f->data += sizeof(part);
+	f->len -= sizeof(part);
+	return f->offset + f->len <= IP_MAXPACKET;
+}
+
+static bool parse_v6(struct fragment *f, const uint8_t *p, size_t captured, size_t wire)
 {
 	struct ip6_hdr ip;
 	size_t total;
 
 	if (captured < sizeof(ip))
-		return NULL;
+		return false;
 	memcpy(&ip, p, sizeof(ip));
 	total = ip.ip6_plen ? sizeof(ip) + ntohs(ip.ip6_plen) : wire;
-	if (total < sizeof(ip) || total > captured || !is_transport(ip.ip6_nxt))
-		return NULL;
-	k->protocol = ip.ip6_nxt;
-	k->src = addr_v6(&ip.ip6_src, 0);
-	k->dst = addr_v6(&ip.ip6_dst, 0);
-	*len = total - sizeof(ip);
-	return p + sizeof(ip);
+	if (total < sizeof(ip) || total > captured)
+		return false;
+	*f = (struct fragment){
+		.src = addr_v6(&ip.ip6_src, 0),
+		.dst = addr_v6(&ip.ip6_dst, 0),
+		.protocol = ip.ip6_nxt,
+		.data = p + sizeof(ip),
+		.len = total - sizeof(ip),
+	};
+	if (f->protocol == IPPROTO_FRAGMENT && !parse_v6_part(f))
+		return false;
+	return is_transport(f->protocol);
+}
+
+static bool parse_ip(struct fragment *f, const uint8_t *p, size_t captured, size_t wire)
+{
+	if (captured && p[0] >> 4 == 4)
+		return parse_v4(f, p, captured, wire);
+	if (captured && p[0] >> 4 == 6)
+		return parse_v6(f, p, captured, wire);
+	return false;
 }
 
 static bool parse_tcp(struct packet *k, const uint8_t *segment, size_t len)
@@ -102,19 +141,39 @@ static bool parse_udp(struct packet *k, const uint8_t *segment, size_t len)
 	return true;
 }
 
-int packet_parse(struct packet *k, const uint8_t *p, size_t captured, size_t wire)
+int packet_whole(struct packet *k, const struct fragment *payload)
 {
-	const uint8_t *segment = NULL;
-	struct packet out = { 0 };
-	size_t len = 0;
+	struct packet out = {
+		.src = payload->src,
+		.dst = payload->dst,
+		.protocol = payload->protocol,
+	};
+	bool udp = payload->protocol == IPPROTO_UDP;
 
-	if (captured && p[0] >> 4 == 4)
-		segment = parse_v4(&out, p, captured, wire, &len);
-	else if (captured && p[0] >> 4 == 6)
-		segment = parse_v6(&out, p, captured, wire, &len);
-	if (!segment || !(out.protocol == IPPROTO_UDP ? parse_udp : parse_tcp)(&out, segment, len))
+	if (!(udp ? parse_udp : parse_tcp)(&out, payload->data, payload->len))
 		return -EINVAL;
 	*k = out;
+	return 0;
+}
+
+int packet_parse(struct packet *k, const uint8_t *p, size_t captured, size_t wire)
+{
+	struct fragment f;
+
+	if (!parse_ip(&f, p, captured, wire) || is_part(&f))
+		return -EINVAL;
+	return packet_whole(k, &f);
+}
+
+int packet_fragment(struct fragment *f, const uint8_t *p, size_t captured)
+{
+	struct fragment out;
+
+	if (!parse_ip(&out, p, captured, captured) || !is_part(&out))
+		return -EINVAL;
+	if (out.protocol != IPPROTO_UDP)
+		return -EINVAL;
+	*f = out;
 	return 0;
 }
 
@@ -239,31 +298,58 @@ static void emit_tcp(struct program *g, const uint16_t *ports, size_t nports)
 	pass_ports(g, ports, nports);
 }
 
-/* What arrives for this host, by whatever kind of address: the kinds of packets up to
+/* Of UDP, what arrives for this host, by whatever kind of address: the kinds of packets up to
  * PACKET_MULTICAST. */
-static void emit_udp(struct program *g, const uint16_t *ports, size_t nports)
+static void require_arriving(struct program *g)
 {
 	load_ancillary(g, SKF_AD_PKTTYPE);
 	emit(g, BPF_JMP | BPF_JGT | BPF_K, 0, 1, PACKET_MULTICAST);
 	emit(g, BPF_RET | BPF_K, 0, 0, 0);
+}
+
+static void emit_udp(struct program *g, const uint16_t *ports, size_t nports)
+{
 	emit(g, BPF_LD | BPF_H | BPF_IND, 0, 0, offsetof(struct udphdr, uh_dport));
 	pass_ports(g, ports, nports);
+}
+
+static void pass_fragments_v4(struct program *g)
+{
+	emit(g, BPF_LD | BPF_H | BPF_ABS, 0, 0, offsetof(struct ip, ip_off));
+	emit(g, BPF_JMP | BPF_JSET | BPF_K, 0, 1, IP_MF | IP_OFFMASK);
+	emit(g, BPF_RET | BPF_K, 0, 0, UINT32_MAX);
+}
+
+/* The accumulator holds the next header, and still does afterwards. */
+static void pass_fragments_v6(struct program *g)
+{
+	size_t skip = g->n;
+
+	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, IPPROTO_FRAGMENT);
+	require_arriving(g);
+	emit(g, BPF_LD | BPF_B | BPF_IND, 0, 0, offsetof(struct ip6_frag, ip6f_nxt));
+	require(g, IPPROTO_UDP);
+	emit(g, BPF_RET | BPF_K, 0, 0, UINT32_MAX);
+	g->f[skip].jf = (uint8_t)(g->n - skip - 1);
 }
 
 static void emit_v4(struct program *g, const struct packet_ports *ports)
 {
 	size_t tcp;
 
-	emit(g, BPF_LD | BPF_H | BPF_ABS, 0, 0, offsetof(struct ip, ip_off));
-	emit(g, BPF_JMP | BPF_JSET | BPF_K, 0, 1, IP_OFFMASK);
-	emit(g, BPF_RET | BPF_K, 0, 0, 0);
 	emit(g, BPF_LDX | BPF_B | BPF_MSH, 0, 0, 0);
 	emit(g, BPF_LD | BPF_B | BPF_ABS, 0, 0, offsetof(struct ip, ip_p));
 	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, IPPROTO_UDP);
 	tcp = begin_far(g);
+	require_arriving(g);
+	if (ports->nudp4)
+		pass_fragments_v4(g);
 	emit_udp(g, ports->udp4, ports->nudp4);
 	end_far(g, tcp);
 	require(g, IPPROTO_TCP);
+	emit(g, BPF_LD | BPF_H | BPF_ABS, 0, 0, offsetof(struct ip, ip_off));
+	emit(g, BPF_JMP | BPF_JSET | BPF_K, 0, 1, IP_OFFMASK);
+	emit(g, BPF_RET | BPF_K, 0, 0, 0);
 	emit_tcp(g, ports->v4, ports->nv4);
 }
 
@@ -275,8 +361,11 @@ static void emit_v6(struct program *g, const struct packet_ports *ports)
 	emit(g, BPF_LD | BPF_B | BPF_ABS, 0, 0, offsetof(struct ip6_hdr, ip6_nxt));
 	emit(g, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, IPPROTO_UDP);
 	tcp = begin_far(g);
+	require_arriving(g);
 	emit_udp(g, ports->udp6, ports->nudp6);
 	end_far(g, tcp);
+	if (ports->nudp6)
+		pass_fragments_v6(g);
 	require(g, IPPROTO_TCP);
 	emit_tcp(g, ports->v6, ports->nv6);
 }

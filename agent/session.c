@@ -258,12 +258,13 @@ static void on_read_file(struct session *s, const struct msg *m)
 	static uint8_t bytes[PROTO_DATA_MAX];
 	struct msg answer = { .type = MSG_file_content, .id = m->id };
 	int n = files_read(&s->agent->target, m->read_file.path, bytes);
+	char path[257];
 
 	if (n < 0)
 		answer.file_content.error = (uint32_t)-n;
 	else
 		answer.file_content.bytes = (struct span){ bytes, (uint32_t)n };
-	log_dbg("%.*s: %s", (int)m->read_file.path.len, (const char *)m->read_file.path.data,
+	log_dbg("%s: %s", proto_print(m->read_file.path, path, sizeof(path)),
 		n < 0 ? strerror(-n) : "read");
 	mux_send(&s->mux, &answer);
 }

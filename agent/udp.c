@@ -163,13 +163,14 @@ static int send_once(const struct udp *u, const struct addr *to, struct span s)
 static void udp_send(struct udp *u, const struct msg *m)
 {
 	const struct addr *to = &m->datagram.peer;
-	int error = send_once(u, to, m->datagram.bytes);
+	int error = send_once(u, to, m->datagram.bytes), first = error;
 
-	/* The kernel told of an earlier datagram instead; this one has not been sent. */
-	if (error == ECONNREFUSED) {
-		tell_error(u, error, &u->peer);
+	/* What ICMP has said of an earlier datagram to the connected peer is told instead of
+	 * sending this one, once. */
+	if (first && first != EAGAIN && u->peer.sa.sa_family)
 		error = send_once(u, to, m->datagram.bytes);
-	}
+	if (first != error)
+		tell_error(u, first, &u->peer);
 	if (error == EAGAIN)
 		u->dropped++;
 	else if (error)

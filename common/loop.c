@@ -73,11 +73,12 @@ void loop_timer(struct loop *l, struct timer *t, unsigned ms)
 
 	list_del(&t->link);
 	t->due_ns = now_ns() + (uint64_t)ms * 1000000u;
-	for (pos = l->timers.next; pos != &l->timers; pos = pos->next) {
-		if (list_entry(pos, struct timer, link)->due_ns > t->due_ns)
+	/* From the end: of many timers with one period the newest is the last. */
+	for (pos = l->timers.prev; pos != &l->timers; pos = pos->prev) {
+		if (list_entry(pos, struct timer, link)->due_ns <= t->due_ns)
 			break;
 	}
-	list_add_before(pos, &t->link);
+	list_add_before(pos->next, &t->link);
 }
 
 void timer_cancel(struct timer *t)

@@ -120,6 +120,12 @@ int packets_put(struct packets *p, struct buf *queue, const struct msg_packet *m
 	return 0;
 }
 
+void packets_drop(struct packets *p, struct buf *queue)
+{
+	buf_consume(queue, buf_len(queue));
+	p->open = false;
+}
+
 bool packets_ready(const struct packets *p, const struct buf *queue)
 {
 	return buf_len(queue) > (p->open ? p->len + sizeof(struct record) : 0);

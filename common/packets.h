@@ -37,6 +37,9 @@ void packets_send_rest(struct packets *p, struct channel *c);
 /* packets_put() - add a fragment that came by the channel to the queue. 0; -EMSGSIZE; -ENOBUFS. */
 int packets_put(struct packets *p, struct buf *queue, const struct msg_packet *m);
 
+/* packets_drop() - forget the queue; a fragment that follows begins a packet. */
+void packets_drop(struct packets *p, struct buf *queue);
+
 /* packets_ready() - there is a whole packet in the queue. */
 bool packets_ready(const struct packets *p, const struct buf *queue);
 

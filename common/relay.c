@@ -156,18 +156,24 @@ static ssize_t read_some(struct relay *r)
 }
 
 /* The socket was reset. What arrived before the reset can still be read: it is passed on as the
- * channel has room for it, and the reset after it. */
+ * channel has room for it, and the reset after it. Nothing is written any more. */
 static void socket_failed(struct relay *r, int error)
 {
+	socklen_t len = sizeof(int);
 	ssize_t n = 1;
+	int told;
 
-	buf_consume(&r->pending, buf_len(&r->pending));
+	/* The kernel would tell it before the packets of a unix socket. */
+	getsockopt(r->watch.fd, SOL_SOCKET, SO_ERROR, &told, &len);
+	if (!r->failed)
+		r->failed = error;
+	packets_drop(&r->packets, &r->pending);
 	while (n > 0 && !r->read_over && may_read(r))
 		n = read_some(r);
 	if (n > 0 && !r->read_over)
 		want_events(r);
 	else
-		relay_abort(r, n < 0 && errno != EAGAIN ? errno : error);
+		relay_abort(r, n < 0 && errno != EAGAIN ? errno : r->failed);
 }
 
 static void refuse(struct channel *c)
@@ -186,7 +192,9 @@ static void relay_data(struct channel *c, const uint8_t *p, size_t n)
 		refuse(c);
 		return;
 	}
-	if (!r->connecting && !buf_len(&r->pending))
+	if (r->failed)
+		done = (ssize_t)n;
+	else if (!r->connecting && !buf_len(&r->pending))
 		done = write_some(r, p, n);
 	if (done < 0) {
 		socket_failed(r, (int)-done);
@@ -262,8 +270,13 @@ static void relay_writable(struct channel *c)
 
 static void relay_packet(struct relay *r, const struct msg_packet *m)
 {
-	int error = packets_put(&r->packets, &r->pending, m);
+	int error;
 
+	if (r->failed) {
+		channel_consumed(&r->ch, PROTO_MESSAGE_COST(m->bytes.len));
+		return;
+	}
+	error = packets_put(&r->packets, &r->pending, m);
 	if (error < 0)
 		relay_abort(r, -error);
 	else if (r->connecting || write_socket(r))
@@ -346,7 +359,8 @@ static void relay_event(struct watch *w, uint32_t events)
 	if (r->connecting && !connected(r))
 		return;
 	/* A reset shows as an error, and as the end of both directions when the error was taken. */
-	if (events & EPOLLERR || (events & EPOLLHUP && r->read_over && hangup_is_reset(r))) {
+	if (r->failed || events & EPOLLERR ||
+		(events & EPOLLHUP && r->read_over && hangup_is_reset(r))) {
 		socket_failed(r, ECONNRESET);
 		return;
 	}
@@ -381,6 +395,7 @@ int relay_start(struct relay *r, struct loop *loop, struct mux *mux, uint32_t id
 	r->watch.fd = -1;
 	r->connecting = connecting || fd < 0;
 	r->read_over = r->write_over = false;
+	r->failed = 0;
 	r->over = over;
 	buf_init(&r->pending, PROTO_WINDOW);
 	packets_init(&r->packets);

@@ -17,6 +17,7 @@ struct relay {
 	bool drop_replies; /* what the socket sends is read and forgotten (a mirrored connection) */
 	bool read_over;    /* the socket has sent its last byte */
 	bool write_over;   /* we have shut our side of the socket */
+	int failed;        /* errno: the socket has failed, what it had received is passed on */
 	void (*over)(struct relay *r, int error);
 	/* The outcome of connect(2): 0, or the errno with which the relay ends; then the channel is
 	 * over without a reset, and over() follows. NULL: the channel is reset. Set before

@@ -1,6 +1,6 @@
 """A client of the agent, made by hand: UDP ports of the target, stolen and mirrored.
 
-agent_udp.py SOCKET TARGET CLIENT TARGET_IP TARGET_IP6 steal|mirror: the agent's unix socket, and the
+agent_udp.py SOCKET TARGET CLIENT TARGET_IP TARGET_IP6 steal|mirror|refused: the agent's unix socket, and the
 pids whose network namespaces are the target's and a client's of the target. Prints what it sees."""
 import ctypes
 import os
@@ -10,8 +10,9 @@ import sys
 
 PORT = 5300
 PATIENCE = 10
-HELLO, NOTICE, RESET, UDP_OPEN, UDP_OPENED, UDP_CONNECT, DATAGRAM = 1, 4, 0x24, 0x40, 0x41, 0x42, 0x44
-MODES = {"mirror": 1, "steal": 2}
+HELLO, NOTICE, RESET, UDP_OPEN, UDP_OPENED, UDP_CONNECT, UDP_CONNECTED, DATAGRAM, UDP_ERROR = \
+    1, 4, 0x24, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45
+MODES = {"off": 0, "mirror": 1, "steal": 2}
 
 
 def pack_addr(ip, port):
@@ -82,8 +83,33 @@ def in_namespace(pid, family):
     return s
 
 
+def refused(path, client):
+    """The packet filter at the peer refuses what is long. Both datagrams reach the agent at once, so that the
+    kernel tells it of the first when it sends the second."""
+    channel = 0x80000001
+    peer = in_namespace(client, socket.AF_INET)
+    peer.settimeout(PATIENCE)
+    peer.bind((os.environ["CLIENT_IP"], PORT))
+    to = pack_addr(*peer.getsockname())
+    link = Link(path)
+    link.udp_open(channel, "off", "0.0.0.0", 0)
+    link.send(UDP_CONNECT, channel, to)
+    link.expect(UDP_CONNECTED)
+    for text in (b"one", b"two"):
+        long = to + bytes(1000)
+        short = to + text
+        link.s.sendall(b"".join(struct.pack("!IBxxxI", len(b), DATAGRAM, channel) + b for b in (long, short)))
+        print("the peer hears:", peer.recv(100).decode())
+        _, body = link.expect(UDP_ERROR)
+        who, _ = unpack_addr(body[4:])
+        print("refused:", os.strerror(struct.unpack("!I", body[:4])[0]), "by", *who)
+
+
 def main():
     path, target, client, ip, ip6, mode = sys.argv[1:]
+    if mode == "refused":
+        refused(path, client)
+        return
     channel = 0x80000001
     server = in_namespace(target, socket.AF_INET6)
     server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

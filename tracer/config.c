@@ -44,7 +44,7 @@ static const struct option_row options[] = {
 	{ "agent", 0, "MIRRORD_TRACE_AGENT", OPTION_STRING, FIELD(agent), NULL, 0, "ADDRESS",
 		"an agent that already runs: unix:PATH or tcp:HOST:PORT" },
 	{ "incoming", 0, "MIRRORD_TRACE_INCOMING", OPTION_ENUM, FIELD(incoming), incoming_names, 0,
-		"MODE", "the target's incoming TCP traffic: mirror (default), steal or off" },
+		"MODE", "the target's incoming traffic: mirror (default), steal or off" },
 	{ "steal", 0, NULL, OPTION_SHORT, FIELD(incoming), NULL, INCOMING_STEAL, NULL,
 		"the same as --incoming steal" },
 	{ "no-outgoing", 0, "MIRRORD_TRACE_OUTGOING", OPTION_FALSE, FIELD(outgoing), NULL, 0, NULL,
@@ -110,15 +110,23 @@ static int set_enum(const struct option_row *o, unsigned *to, const char *value,
 	return err_set(e, -1, "--%s is one of %s; it cannot be '%s'", o->flag, known, value);
 }
 
-static bool is_no(const char *value)
+static bool is_word(const char *value, const char *const *words)
 {
-	static const char *const words[] = { "0", "no", "off", "false" };
+	while (*words && strcasecmp(*words, value) != 0)
+		words++;
+	return *words;
+}
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcmp(words[i], value) == 0)
-			return true;
-	}
-	return false;
+/* An argument has no value; then it is `flag`. */
+static int set_bool(bool *to, const char *value, bool flag, struct err *e)
+{
+	static const char *const yes[] = { "yes", "1", "on", "true", NULL };
+	static const char *const no[] = { "no", "0", "off", "false", NULL };
+
+	if (value && !is_word(value, yes) && !is_word(value, no))
+		return err_set(e, -1, "'%s' is neither yes nor no", value);
+	*to = value ? is_word(value, yes) : flag;
+	return 0;
 }
 
 static int set_option(
@@ -135,11 +143,8 @@ static int set_option(
 	case OPTION_ENUM:
 		return set_enum(o, to, value, e);
 	case OPTION_TRUE:
-		*(bool *)to = !value || !is_no(value);
-		return 0;
 	case OPTION_FALSE:
-		*(bool *)to = value && !is_no(value);
-		return 0;
+		return set_bool(to, value, o->type == OPTION_TRUE, e);
 	case OPTION_SHORT:
 		*(unsigned *)to = o->value;
 		return 0;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "dns.h"
 #include "name_files.h"
@@ -26,6 +27,7 @@ struct names {
 	struct htab by_ip;
 	struct list learned, hosts;
 	unsigned nlearned;
+	uint64_t seed; /* of the hash: a name server cannot choose addresses that collide */
 };
 
 /* --- what is known --- */
@@ -39,16 +41,6 @@ static struct addr bare(const struct addr *a)
 	if (ip.sa.sa_family == AF_INET6)
 		ip.in6.sin6_scope_id = 0;
 	return ip;
-}
-
-static uint64_t key_of(const struct addr *ip)
-{
-	uint64_t half[2];
-
-	if (ip->sa.sa_family == AF_INET)
-		return ip->in.sin_addr.s_addr;
-	memcpy(half, &ip->in6.sin6_addr, sizeof(half));
-	return half[0] * 31 + half[1];
 }
 
 /* The newest name of the address, and the next older one. */
@@ -65,7 +57,7 @@ static struct known *of_same_ip(struct hnode *node, const struct addr *ip)
 
 static struct known *newest(const struct names *n, const struct addr *ip)
 {
-	return of_same_ip(htab_find(&n->by_ip, key_of(ip)), ip);
+	return of_same_ip(htab_find(&n->by_ip, addr_hash(ip, n->seed)), ip);
 }
 
 static struct known *older(const struct known *k)
@@ -91,7 +83,7 @@ static struct known *know(
 	k->ip = *ip;
 	memcpy(k->name, name, len);
 	k->name[len] = '\0';
-	if (htab_add(&n->by_ip, &k->node, key_of(ip)) < 0) {
+	if (htab_add(&n->by_ip, &k->node, addr_hash(ip, n->seed)) < 0) {
 		free(k);
 		return NULL;
 	}
@@ -106,20 +98,25 @@ static void forget_learned(struct names *n, struct known *k)
 	n->nlearned--;
 }
 
-/* Learned already: it becomes the newest. */
-static void forget_same(struct names *n, const struct addr *ip, const char *name, size_t len)
+/* Learned already, it becomes the newest; the address's oldest goes when there are too many. */
+static void make_room(struct names *n, const struct addr *ip, const char *name, size_t len)
 {
+	unsigned learned = 0;
+
 	for (struct known *k = newest(n, ip); k; k = older(k)) {
-		if (k->learned && strncmp(k->name, name, len) == 0 && !k->name[len]) {
-			forget_learned(n, k);
-			return;
-		}
+		if (!k->learned)
+			continue;
+		learned++;
+		if (learned < NAMES_OF_MAX && (strncmp(k->name, name, len) != 0 || k->name[len]))
+			continue;
+		forget_learned(n, k);
+		return;
 	}
 }
 
 static void learn(struct names *n, const struct addr *ip, const char *name, size_t len)
 {
-	forget_same(n, ip, name, len);
+	make_room(n, ip, name, len);
 	if (n->nlearned == NAMES_LEARNED_MAX)
 		forget_learned(n, list_entry(n->learned.next, struct known, link));
 	if (know(n, &n->learned, ip, name, len))
@@ -170,8 +167,8 @@ unsigned names_of(const struct names *n, const struct addr *a, const char *out[N
 
 /* --- who answers --- */
 
-/* This machine's own name server, read anew each time: a laptop wanders. */
-static struct addr own_server(void)
+/* This machine's, read anew each time: a laptop wanders. */
+static struct resolv_conf read_own(void)
 {
 	cleanup_fd int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
 	struct resolv_conf own;
@@ -179,7 +176,7 @@ static struct addr own_server(void)
 	ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof(text));
 
 	resolv_conf_parse(&own, text, len < 0 ? 0 : (size_t)len);
-	return own.servers[0];
+	return own;
 }
 
 enum side names_query(struct names *n, const uint8_t *p, size_t len, struct addr *server)
@@ -187,23 +184,37 @@ enum side names_query(struct names *n, const uint8_t *p, size_t len, struct addr
 	const char *search[RESOLV_SEARCH_MAX];
 	char name[DNS_NAME_SIZE];
 
-	if (!policy_splits_names(n->tracer->policy) || !dns_question(p, len, name))
+	if (!n->tracer->cfg->dns || !policy_splits_names(n->tracer->policy) ||
+		!dns_question(p, len, name))
 		return SIDE_REMOTE;
 	for (unsigned i = 0; i < n->resolv.nsearch; i++)
 		search[i] = n->resolv.search[i];
 	if (policy_name(n->tracer->policy, name, search, n->resolv.nsearch) == SIDE_REMOTE)
 		return SIDE_REMOTE;
-	*server = own_server();
+	*server = read_own().servers[0];
 	return SIDE_LOCAL;
 }
 
-bool names_is_server(const struct names *n, const struct addr *to)
+static bool has_server(const struct resolv_conf *r, const struct addr *to)
 {
-	for (unsigned i = 0; i < n->resolv.nservers; i++) {
-		if (addr_equal(&n->resolv.servers[i], to))
+	for (unsigned i = 0; i < r->nservers; i++) {
+		if (addr_equal(&r->servers[i], to))
 			return true;
 	}
 	return false;
+}
+
+bool names_server(const struct names *n, const struct addr *to, enum side *whose)
+{
+	struct resolv_conf own;
+
+	if (addr_port(to) != DNS_PORT)
+		return false;
+	*whose = n->tracer->cfg->dns ? SIDE_REMOTE : SIDE_LOCAL;
+	if (*whose == SIDE_REMOTE)
+		return has_server(&n->resolv, to);
+	own = read_own();
+	return has_server(&own, to);
 }
 
 bool names_refuses(const char *path)
@@ -289,12 +300,17 @@ void names_stream_done(struct names_stream *s)
 
 /* --- the files --- */
 
+/* Of more names for one address the first count. */
 static void add_host(const struct addr *a, const char *name, void *data)
 {
 	struct names *n = data;
 	struct addr ip = bare(a);
+	unsigned hosts = 0;
 
-	know(n, &n->hosts, &ip, name, strlen(name));
+	for (const struct known *k = newest(n, &ip); k; k = older(k))
+		hosts += !k->learned;
+	if (hosts < NAMES_OF_MAX)
+		know(n, &n->hosts, &ip, name, strlen(name));
 }
 
 static void forget_hosts(struct names *n)
@@ -324,6 +340,8 @@ struct names *names_new(struct tracer *tr)
 	if (!n)
 		return NULL;
 	n->tracer = tr;
+	if (getrandom(&n->seed, sizeof(n->seed), GRND_NONBLOCK) < 0)
+		n->seed = now_ns();
 	list_init(&n->learned);
 	list_init(&n->hosts);
 	resolv_conf_parse(&n->resolv, "", 0);

@@ -7,7 +7,7 @@
 #include "policy.h"
 #include "proto.h"
 
-/* How many names of one address are told. */
+/* How many names of one address are learned, taken from the hosts file, and told. */
 #define NAMES_OF_MAX 32
 
 /* How many names learned from answers are kept, each with its address, the newest. They are kept
@@ -36,9 +36,10 @@ void names_link_lost(struct names *n);
  * of the call the path is. */
 bool names_open(struct names *n, struct call *c, const char *path, unsigned path_arg, int flags);
 
-/* names_is_server() - queries to that address, port and all, are for the target's name server. They
- * go there whatever the lists say of its address; names_query() decides about each. */
-bool names_is_server(const struct names *n, const struct addr *to);
+/* names_server() - queries to that address, port and all, are for a name server: the target's, or
+ * with --no-dns this machine's. They go there whatever the lists say of its address; names_query()
+ * decides about each that is for the target's. */
+bool names_server(const struct names *n, const struct addr *to, enum side *whose);
 
 /* names_query() - a DNS query on its way to the target's name server, without the length that TCP
  * has: who is to answer it. With SIDE_LOCAL *server is this machine's own name server. What is not

@@ -43,9 +43,9 @@ enum side route_to(struct tracer *tr, struct call *c, int protocol, const struct
 	if (is_own(tr, protocol, to)) {
 		side = SIDE_LOCAL;
 		why = "the program itself listens there";
-	} else if (tr->cfg->dns && names_is_server(tr->names, to)) {
-		side = SIDE_REMOTE;
-		why = "the target's name server";
+	} else if (names_server(tr->names, to, &side)) {
+		why = side == SIDE_LOCAL ? "this machine's name server"
+					 : "the target's name server";
 	} else {
 		n = names_of(tr->names, to, names);
 		side = policy_address(tr->policy, protocol, to, names, n, &why);

@@ -191,7 +191,8 @@ int call_dup(const struct call *c, uint64_t fd)
 
 	if (dup == -EBADF || dup == -ESRCH)
 		dup = get_fd_of_thread(c->task->tid, fd);
-	if (dup < 0 && dup != -EBADF)
+	/* Still ESRCH: the thread is ending, and its call with it. */
+	if (dup < 0 && dup != -EBADF && dup != -ESRCH)
 		say_unreachable(c->task, -dup);
 	return dup;
 }

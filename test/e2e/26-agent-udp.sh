@@ -46,6 +46,20 @@ $(copy_of loopback)
 $(copy_of loopback6)
 somebody else hears: elsewhere
 the peer hears: the pod alone"
+
+client nft -f - <<-END
+	table ip filter {
+		chain input {
+			type filter hook input priority 0
+			udp dport 5300 udp length > 500 reject with icmp type admin-prohibited
+		}
+	}
+END
+is "a refused datagram takes no other with it" "$(udp refused)" "the peer hears: one
+refused: No route to host by $client_ip 5300
+the peer hears: two
+refused: No route to host by $client_ip 5300"
+client nft delete table ip filter
 kill $agent
 ends "the agent ends" $agent 0
 nothing_left "after it"

@@ -95,6 +95,10 @@ is "--outgoing-local: its names" "$(under --outgoing-local local.test:80 -- "$gu
 	"local.test.: 192.0.2.7 <nil>"
 is "--outgoing-remote: the name server is the target's" \
 	"$(under --outgoing-remote db:80 -- "$guests/glibc/resolve" -4 db)" "db: 10.77.0.21"
+is "--no-dns, musl" "$(under --no-dns -- "$guests/musl/resolve" -4 local.test. db)" "local.test.: 192.0.2.7
+db: 192.0.2.1"
+is "--no-dns, Go" "$(under --no-dns -- "$guests/resolve-go" local.test.)" "local.test.: 192.0.2.7 <nil>"
+is "--no-dns, over TCP" "$(under --no-dns -- dig +short +tcp +tries=1 +time=2 local.test)" "192.0.2.7"
 
 nothing_left "after all of them"
 finish

@@ -22,9 +22,9 @@ struct packet_spec {
 	uint8_t flags;
 	const char *text;
 	size_t ip_options, tcp_options; /* bytes, a multiple of 4 */
-	uint16_t fragment;              /* IPv4's flags and offset */
-	uint8_t protocol;               /* 0: TCP; UDP has no flags and options */
-	bool no_length;                 /* 0 in the IP header */
+	uint16_t fragment; /* flags and offset as of IPv4; of IPv6 any makes a header */
+	uint8_t protocol;  /* 0: TCP; UDP has no flags and options */
+	bool no_length;    /* 0 in the IP header */
 };
 
 static inline uint16_t made_sum(uint32_t sum, const uint8_t *p, size_t n)
@@ -67,6 +67,17 @@ static inline void make_segment(
 	tcp->th_sum = htons((uint16_t)~made_sum(sum, p, segment));
 }
 
+/* IPv6's fragment header, of what IPv4 has in its own. */
+static inline struct ip6_frag made_part(uint8_t next, uint16_t fragment, uint32_t id)
+{
+	return (struct ip6_frag){
+		.ip6f_nxt = next,
+		.ip6f_offlg = htons((uint16_t)((fragment & IP_OFFMASK) << 3)) |
+			      (fragment & IP_MF ? IP6F_MORE_FRAG : 0),
+		.ip6f_ident = htonl(id),
+	};
+}
+
 static inline struct made_packet make_packet(const struct packet_spec *s)
 {
 	size_t text = s->text ? strlen(s->text) : 0, segment = made_header(s) + text;
@@ -91,10 +102,16 @@ static inline struct made_packet make_packet(const struct packet_spec *s)
 	} else {
 		struct ip6_hdr *ip = (struct ip6_hdr *)m.data;
 
-		m.len = sizeof(*ip);
+		size_t part = s->fragment ? sizeof(struct ip6_frag) : 0;
+
+		m.len = sizeof(*ip) + part;
 		ip->ip6_vfc = 6 << 4;
-		ip->ip6_plen = s->no_length ? 0 : htons((uint16_t)segment);
+		ip->ip6_plen = s->no_length ? 0 : htons((uint16_t)(part + segment));
 		ip->ip6_nxt = s->protocol ? s->protocol : IPPROTO_TCP;
+		if (part) {
+			*(struct ip6_frag *)(ip + 1) = made_part(ip->ip6_nxt, s->fragment, 1);
+			ip->ip6_nxt = IPPROTO_FRAGMENT;
+		}
 		ip->ip6_src = src.in6.sin6_addr;
 		ip->ip6_dst = dst.in6.sin6_addr;
 		sum = made_sum(0, (const uint8_t *)&ip->ip6_src, 32);
@@ -102,6 +119,39 @@ static inline struct made_packet make_packet(const struct packet_spec *s)
 	sum += (s->protocol == IPPROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP) + (uint32_t)segment;
 	make_segment(m.data + m.len, s, segment, sum);
 	m.len += segment;
+	return m;
+}
+
+/* A packet's payload from `offset` on, n bytes or what there is, as a fragment of its own. The
+ * packet has no IP options, and no fragment header. */
+static inline struct made_packet cut_packet(
+	const struct made_packet *whole, uint32_t id, size_t offset, size_t n)
+{
+	size_t header = whole->data[0] >> 4 == 4 ? sizeof(struct ip) : sizeof(struct ip6_hdr);
+	size_t all = whole->len - header;
+	uint16_t fragment = (uint16_t)(offset / 8);
+	struct made_packet m = { .len = header };
+
+	n = MIN(n, all - offset);
+	fragment |= offset + n < all ? IP_MF : 0;
+	memcpy(m.data, whole->data, header);
+	if (header == sizeof(struct ip)) {
+		struct ip *ip = (struct ip *)m.data;
+
+		ip->ip_id = htons((uint16_t)id);
+		ip->ip_off = htons(fragment);
+		ip->ip_len = htons((uint16_t)(header + n));
+	} else {
+		struct ip6_hdr *ip = (struct ip6_hdr *)m.data;
+		struct ip6_frag part = made_part(ip->ip6_nxt, fragment, id);
+
+		ip->ip6_nxt = IPPROTO_FRAGMENT;
+		ip->ip6_plen = htons((uint16_t)(sizeof(part) + n));
+		memcpy(m.data + header, &part, sizeof(part));
+		m.len += sizeof(part);
+	}
+	memcpy(m.data + m.len, whole->data + header + offset, n);
+	m.len += n;
 	return m;
 }
 

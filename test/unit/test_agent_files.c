@@ -2,6 +2,7 @@
 #include "agent/files.c"
 #include "agent/target.c"
 
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include "unit.h"
@@ -74,12 +75,20 @@ static void the_table_of_paths_is_all_there_is(void **state)
 	}
 }
 
+/* It is not even opened: that alone does something to a device, or to who waits at a fifo. */
 static void what_is_no_file_is_refused(void **state)
 {
+	cleanup_fd int opens = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	struct inotify_event event;
+	char path[64];
+
 	(void)state;
 	unlinkat(target.root, "etc/hosts", 0);
 	assert_int_equal(mkfifoat(target.root, "etc/hosts", 0600), 0);
+	snprintf(path, sizeof(path), "%s/etc/hosts", root);
+	assert_true(inotify_add_watch(opens, path, IN_OPEN) >= 0);
 	assert_int_equal(files_read(&target, span_of("/etc/hosts"), content), -EACCES);
+	assert_int_equal(read(opens, &event, sizeof(event)), -1);
 	assert_int_equal(unlinkat(target.root, "etc/hosts", 0), 0);
 	assert_int_equal(mkdirat(target.root, "etc/hosts", 0700), 0);
 	assert_int_equal(files_read(&target, span_of("/etc/hosts"), content), -EACCES);

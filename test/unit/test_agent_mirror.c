@@ -1,6 +1,7 @@
 /* Mirroring from packets to a client's channels: the real thing but for the ring, whose packets are
  * made here. */
 #include "agent/copy.c"
+#include "agent/fragments.c"
 #include "agent/incoming.c"
 #include "agent/mirror.c"
 #include "agent/packet.c"
@@ -467,6 +468,80 @@ static void copies_outlive_their_subscription(void **state)
 	end();
 }
 
+/* --- datagrams --- */
+
+static void hear_datagram(__attribute__((unused)) void *owner, const struct addr *peer,
+	__attribute__((unused)) const struct addr *local, const uint8_t *bytes, size_t n)
+{
+	char s[ADDR_STRLEN];
+
+	hear("%s %.*s;", addr_format(peer, s), (int)n, (const char *)bytes);
+}
+
+/* A datagram cut into fragments of n bytes, with a byte changed on the way or not. */
+static void see_cut(const struct packet_spec *s, size_t n, bool corrupt)
+{
+	struct made_packet whole = make_packet(s);
+	size_t all = sizeof(struct udphdr) + strlen(s->text);
+
+	if (corrupt)
+		whole.data[whole.len - 1] ^= 1;
+	for (size_t at = 0; at < all; at += n) {
+		struct made_packet m = cut_packet(&whole, 1, at, n);
+		const struct ring_packet k = {
+			.data = m.data, .captured = m.len, .wire = m.len, .summed = true
+		};
+
+		got_packet(&t->mirror, &k);
+	}
+}
+
+static void datagrams_are_handed_out_whole(void **state)
+{
+	static const struct {
+		const char *name;
+		struct packet_spec spec;
+		size_t cut;
+		bool corrupt;
+		const char *heard;
+	} cases[] = {
+		{ "whole", { C4, S4, .protocol = IPPROTO_UDP, .text = "datagram" }, 1000, false,
+			"10.0.0.2:5000 datagram;" },
+		{ "in fragments", { C4, S4, .protocol = IPPROTO_UDP, .text = "datagram" }, 8, false,
+			"10.0.0.2:5000 datagram;" },
+		{ "IPv6", { C6, S6, .protocol = IPPROTO_UDP, .text = "a datagram of six" }, 8,
+			false, "[fd00::2]:5000 a datagram of six;" },
+		{ "no one's port",
+			{ C4, "10.0.0.1:81", .protocol = IPPROTO_UDP, .text = "datagram" }, 8,
+			false, "" },
+		{ "another family's port",
+			{ C6, "[fd00::1]:53", .protocol = IPPROTO_UDP, .text = "datagram" }, 8,
+			false, "" },
+		{ "changed on the way", { C4, S4, .protocol = IPPROTO_UDP, .text = "datagram" }, 8,
+			true, "" },
+	};
+	struct mirror_udp ports[] = {
+		{ .family = PROTO_IPV4, .port = 80, .datagram = hear_datagram },
+		{ .family = PROTO_IPV6, .port = 80, .datagram = hear_datagram },
+		{ .family = PROTO_IPV4, .port = 53, .datagram = hear_datagram },
+	};
+
+	(void)state;
+	begin();
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+		assert_int_equal(mirror_udp_add(&t->mirror, &ports[i], NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		t->heard[0] = '\0';
+		see_cut(&cases[i].spec, cases[i].cut, cases[i].corrupt);
+		if (strcmp(t->heard, cases[i].heard) != 0)
+			fail_msg("%s: %s", cases[i].name, t->heard);
+		assert_int_equal(t->mirror.fragments.count, 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+		mirror_udp_del(&t->mirror, &ports[i]);
+	end();
+}
+
 static void a_ring_that_fails_is_reported(void **state)
 {
 	struct mirror m;
@@ -499,6 +574,7 @@ int main(void)
 		cmocka_unit_test(the_end_waits_for_what_waits),
 		cmocka_unit_test(the_client_may_let_go),
 		cmocka_unit_test(copies_outlive_their_subscription),
+		cmocka_unit_test(datagrams_are_handed_out_whole),
 		cmocka_unit_test(a_ring_that_fails_is_reported),
 	};
 

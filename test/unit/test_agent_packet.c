@@ -25,6 +25,8 @@ static void segments_are_found(void **state)
 		{ C4, S4, .protocol = IPPROTO_UDP, .text = "a datagram" },
 		{ C4, S4, .protocol = IPPROTO_UDP, .ip_options = 8 },
 		{ C6, S6, .protocol = IPPROTO_UDP, .text = "a datagram" },
+		{ C6, S6, .protocol = IPPROTO_UDP, .fragment = IP_DF, .text = "one fragment" },
+		{ C6, S6, .flags = TH_ACK, .fragment = IP_DF, .text = "one fragment" },
 	};
 
 	(void)state;
@@ -89,7 +91,10 @@ static void other_packets_are_refused(void **state)
 		{ C4, S4, .protocol = IPPROTO_UDP, .fragment = IP_MF },
 		{ C4, S4, .fragment = IP_MF },
 		{ C4, S4, .fragment = 1 },
+		{ C6, S6, .protocol = IPPROTO_UDP, .fragment = IP_MF },
+		{ C6, S6, .protocol = IPPROTO_UDP, .fragment = 1 },
 		{ C6, S6, .protocol = IPPROTO_ROUTING },
+		{ C6, S6, .protocol = IPPROTO_ROUTING, .fragment = IP_DF },
 	};
 	static const struct {
 		size_t at;
@@ -180,6 +185,76 @@ static void a_datagrams_length_is_checked(void **state)
 		r = packet_parse(&k, m.data, m.len, m.len);
 		if (r < 0 ? cases[i].len >= 0 : (int)k.len != cases[i].len)
 			fail_msg("length %u", cases[i].length);
+	}
+}
+
+static void fragments_are_found(void **state)
+{
+	static const struct packet_spec cases[] = {
+		{ C4, S4, UDP, .text = "a datagram in fragments" },
+		{ C6, S6, UDP, .text = "a datagram in fragments" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct made_packet whole = make_packet(&cases[i]);
+		size_t all = sizeof(struct udphdr) + strlen(cases[i].text);
+		const uint8_t *payload = whole.data + whole.len - all;
+
+		for (size_t at = 0; at < all; at += 16) {
+			struct made_packet m = cut_packet(&whole, 4321, at, 16);
+			char src[ADDR_STRLEN];
+			struct fragment f;
+			struct packet k;
+
+			assert_int_equal(packet_parse(&k, m.data, m.len, m.len), -EINVAL);
+			assert_int_equal(packet_fragment(&f, m.data, m.len + 3), 0);
+			assert_string_equal(
+				addr_format(&f.src, src), i ? "[fd00::2]:0" : "10.0.0.2:0");
+			assert_int_equal(f.protocol, IPPROTO_UDP);
+			assert_int_equal(f.id, 4321);
+			assert_int_equal(f.offset, at);
+			assert_int_equal(f.len, MIN((size_t)16, all - at));
+			assert_int_equal(f.more, at + f.len < all);
+			assert_memory_equal(f.data, payload + at, f.len);
+			for (size_t n = 0; n < m.len; n++)
+				assert_int_equal(packet_fragment(&f, m.data, n), -EINVAL);
+		}
+	}
+}
+
+static void other_fragments_are_refused(void **state)
+{
+	static const struct {
+		const char *name;
+		struct packet_spec spec;
+		int r;
+	} cases[] = {
+		{ "a whole datagram", { C4, S4, UDP }, -EINVAL },
+		{ "IPv6, a whole datagram", { C6, S6, UDP }, -EINVAL },
+		{ "IPv6, one in one fragment", { C6, S6, UDP, .fragment = IP_DF }, -EINVAL },
+		{ "TCP", { C4, S4, .fragment = IP_MF }, -EINVAL },
+		{ "IPv6, TCP", { C6, S6, .fragment = IP_MF }, -EINVAL },
+		{ "IPv6, another header behind",
+			{ C6, S6, .protocol = IPPROTO_DSTOPTS, .fragment = IP_MF }, -EINVAL },
+		/* With headers an IPv4 packet has 65535 bytes; the payload of IPv6 has as many. */
+		{ "up to the end", { C4, S4, UDP, .fragment = 8188, .text = "123" }, 0 },
+		{ "beyond it", { C4, S4, UDP, .fragment = 8188, .text = "1234" }, -EINVAL },
+		{ "beyond it with options",
+			{ C4, S4, UDP, .fragment = 8188, .text = "123", .ip_options = 4 },
+			-EINVAL },
+		{ "IPv6, up to the end", { C6, S6, UDP, .fragment = 8190, .text = "1234567" }, 0 },
+		{ "IPv6, beyond it", { C6, S6, UDP, .fragment = 8190, .text = "12345678" },
+			-EINVAL },
+	};
+	struct fragment f;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct made_packet m = make_packet(&cases[i].spec);
+
+		if (packet_fragment(&f, m.data, m.len) != cases[i].r)
+			fail_msg("%s", cases[i].name);
 	}
 }
 
@@ -318,6 +393,20 @@ static void the_filter_passes_what_is_mirrored(void **state)
 		{ "UDP over IPv6", { C6, "[fd00::1]:5353", UDP }, PACKET_HOST, true },
 		{ "UDP over IPv6, a port of IPv4", { C6, "[fd00::1]:53", UDP }, PACKET_HOST,
 			false },
+		{ "UDP, the first fragment, another port", { C4, S4, UDP, .fragment = IP_MF },
+			PACKET_HOST, true },
+		{ "UDP, a later fragment", { C4, S4, UDP, .fragment = 100 }, PACKET_HOST, true },
+		{ "UDP, may not be fragmented", { C4, S4, UDP, .fragment = IP_DF }, PACKET_HOST,
+			false },
+		{ "a fragment on its way out", { C4, S4, UDP, .fragment = 100 }, PACKET_OUTGOING,
+			false },
+		{ "a fragment for another host", { C4, S4, UDP, .fragment = 100 }, PACKET_OTHERHOST,
+			false },
+		{ "UDP over IPv6, a fragment", { C6, S6, UDP, .fragment = 100 }, PACKET_HOST,
+			true },
+		{ "UDP over IPv6, a fragment on its way out", { C6, S6, UDP, .fragment = 100 },
+			PACKET_OUTGOING, false },
+		{ "TCP over IPv6, a fragment", { C6, S6, .fragment = 100 }, PACKET_HOST, false },
 		{ "ICMP", { C4, S4, .protocol = IPPROTO_ICMP }, PACKET_HOST, false },
 		{ "a later fragment", { C4, S4, .fragment = 100 }, PACKET_HOST, false },
 		{ "a server's reset", { S4, C4, .flags = TH_RST | TH_ACK }, PACKET_OUTGOING, true },
@@ -343,6 +432,18 @@ static void the_filter_passes_what_is_mirrored(void **state)
 		if (r != (cases[i].pass ? UINT32_MAX : 0))
 			fail_msg("%s: %u", cases[i].name, r);
 	}
+}
+
+/* Nobody wants them. */
+static void the_filter_drops_fragments_without_udp_ports(void **state)
+{
+	static const struct packet_ports ports = { .v4 = { 80 }, .nv4 = 1, .v6 = { 80 }, .nv6 = 1 };
+	static const struct packet_spec four = { C4, S4, UDP, .fragment = 100 },
+					six = { C6, S6, UDP, .fragment = 100 };
+
+	(void)state;
+	assert_int_equal(filter_packet(&ports, &four, PACKET_HOST), 0);
+	assert_int_equal(filter_packet(&ports, &six, PACKET_HOST), 0);
 }
 
 /* Conditional jumps reach 255 instructions, and a program has at most 4096. */
@@ -380,7 +481,10 @@ int main(void)
 		cmocka_unit_test(a_wrong_checksum_is_seen),
 		cmocka_unit_test(udp_over_ipv4_may_have_no_checksum),
 		cmocka_unit_test(a_datagrams_length_is_checked),
+		cmocka_unit_test(fragments_are_found),
+		cmocka_unit_test(other_fragments_are_refused),
 		cmocka_unit_test(the_filter_passes_what_is_mirrored),
+		cmocka_unit_test(the_filter_drops_fragments_without_udp_ports),
 		cmocka_unit_test(the_filter_holds_all_ports),
 	};
 

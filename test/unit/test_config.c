@@ -156,6 +156,45 @@ static void the_environment_switches_off(void **state)
 	unsetenv("MIRRORD_TRACE_OUTGOING");
 }
 
+static void the_environment_says_yes_or_no(void **state)
+{
+	static const struct {
+		const char *value;
+		enum config_result result;
+		bool yes;
+	} words[] = {
+		{ "yes", CONFIG_RUN, true },
+		{ "1", CONFIG_RUN, true },
+		{ "True", CONFIG_RUN, true },
+		{ "on", CONFIG_RUN, true },
+		{ "no", CONFIG_RUN, false },
+		{ "0", CONFIG_RUN, false },
+		{ "FALSE", CONFIG_RUN, false },
+		{ "Off", CONFIG_RUN, false },
+		{ "nope", CONFIG_ERROR, false },
+		{ "2", CONFIG_ERROR, false },
+		{ "no ", CONFIG_ERROR, false },
+	};
+	char *argv[] = { "mirrord-trace", "-t", "pid:2", "prog", NULL };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		struct config c;
+		struct err e = { "" };
+
+		setenv("MIRRORD_TRACE_DNS", words[i].value, 1);
+		setenv("MIRRORD_TRACE_IGNORE_LOCALHOST", words[i].value, 1);
+		if (config_parse(&c, 4, argv, &e) != words[i].result)
+			fail_msg("'%s': %s", words[i].value, e.text);
+		if (words[i].result == CONFIG_ERROR)
+			assert_non_null(strstr(e.text, "neither yes nor no (from MIRRORD_TRACE_"));
+		else
+			assert_true(c.dns == words[i].yes && c.ignore_localhost == words[i].yes);
+	}
+	unsetenv("MIRRORD_TRACE_DNS");
+	unsetenv("MIRRORD_TRACE_IGNORE_LOCALHOST");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +202,7 @@ int main(void)
 		cmocka_unit_test(the_program_keeps_its_arguments),
 		cmocka_unit_test(the_environment_is_weaker_than_arguments),
 		cmocka_unit_test(the_environment_switches_off),
+		cmocka_unit_test(the_environment_says_yes_or_no),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

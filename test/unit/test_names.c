@@ -284,6 +284,39 @@ static void the_newest_names_come_first_and_the_oldest_go(void **state)
 	end();
 }
 
+static unsigned count_of(const char *address)
+{
+	struct addr ip;
+	unsigned n = 0;
+
+	assert_int_equal(addr_parse(&ip, address), 0);
+	ip = bare(&ip);
+	for (const struct known *k = newest(names, &ip); k; k = older(k))
+		n++;
+	return n;
+}
+
+/* What would never be told is not kept: nobody can make one address slow. */
+static void an_address_has_a_bounded_number_of_names(void **state)
+{
+	static char hosts[11 * 1000 + 1];
+	struct addr ip = addr_v4(0x0a010203, 0);
+	char name[32];
+
+	(void)state;
+	begin(&(struct config){ 0 });
+	names->files.file[NAME_FILE_HOSTS].asked = true;
+	for (size_t at = 0; at < sizeof(hosts) - 1; at += 11)
+		memcpy(hosts + at, "10.1.2.3 h\n", 11);
+	file_content(NAME_FILE_HOSTS, 0, hosts);
+	assert_int_equal(count_of("10.1.2.3:1"), NAMES_OF_MAX);
+	for (unsigned i = 0; i < 3 * NAMES_OF_MAX; i++)
+		learn(names, &ip, name, (size_t)snprintf(name, sizeof(name), "n%u", i));
+	assert_int_equal(count_of("10.1.2.3:1"), 2 * NAMES_OF_MAX);
+	assert_int_equal(names->nlearned, NAMES_OF_MAX);
+	end();
+}
+
 static void what_is_no_answer_teaches_nothing(void **state)
 {
 	uint8_t p[1024], cut[1024];
@@ -371,19 +404,43 @@ static void queries_go_where_the_policy_says(void **state)
 	end();
 }
 
+static bool goes(const struct addr *to, enum side want)
+{
+	enum side whose;
+
+	return names_server(names, to, &whose) && whose == want;
+}
+
 static void the_target_says_who_its_servers_are(void **state)
 {
 	struct addr there = addr_v4(0x0a60000a, DNS_PORT), other = addr_v4(0x0a60000a, 54),
 		    loopback = addr_v4(INADDR_LOOPBACK, DNS_PORT);
+	enum side side;
 
 	(void)state;
 	begin(&(struct config){ 0 });
-	assert_true(names_is_server(names, &loopback));
+	assert_true(goes(&loopback, SIDE_REMOTE));
 	name_files_start(&names->files);
 	file_content(NAME_FILE_RESOLV_CONF, 0, "nameserver 10.96.0.10\n");
-	assert_true(names_is_server(names, &there));
-	assert_false(names_is_server(names, &other));
-	assert_false(names_is_server(names, &loopback));
+	assert_true(goes(&there, SIDE_REMOTE));
+	assert_false(names_server(names, &other, &side));
+	assert_false(names_server(names, &loopback, &side));
+	end();
+}
+
+static void without_names_the_servers_are_this_machines(void **state)
+{
+	struct addr own = read_own().servers[0], there = addr_v4(0x0a60000a, DNS_PORT), server;
+	uint8_t p[1024];
+	size_t n = sample_dns(&samples_dns[0], p);
+	enum side side;
+
+	(void)state;
+	begin(&(struct config){ .dns_local = "*.example.com" });
+	cfg.dns = false;
+	assert_true(goes(&own, SIDE_LOCAL));
+	assert_false(names_server(names, &there, &side));
+	assert_int_equal(names_query(names, p, n, &server), SIDE_REMOTE);
 	end();
 }
 
@@ -657,11 +714,13 @@ int main(void)
 		cmocka_unit_test(short_forms_are_told),
 		cmocka_unit_test(the_hosts_file_tells_names),
 		cmocka_unit_test(the_newest_names_come_first_and_the_oldest_go),
+		cmocka_unit_test(an_address_has_a_bounded_number_of_names),
 		cmocka_unit_test(what_is_no_answer_teaches_nothing),
 		cmocka_unit_test(a_stream_of_answers_in_pieces),
 		cmocka_unit_test(a_stream_of_something_else_is_given_up),
 		cmocka_unit_test(queries_go_where_the_policy_says),
 		cmocka_unit_test(the_target_says_who_its_servers_are),
+		cmocka_unit_test(without_names_the_servers_are_this_machines),
 		cmocka_unit_test(sockets_that_answer_for_names_are_refused),
 		cmocka_unit_test(resolv_conf_is_read),
 		cmocka_unit_test(nsswitch_asks_files_and_dns),

@@ -7,8 +7,9 @@
 #include "relay.h"
 #include "unit.h"
 
-#define RELAYS 200
-#define BULK   (64u << 20)
+#define RELAYS  200
+#define BULK    (64u << 20)
+#define PACKETS 20000
 
 /* --- two muxes, and relays between TCP connections --- */
 
@@ -674,6 +675,181 @@ static void bytes_before_a_reset_wait_for_room(void **state)
 	assert_true(b.may_receive < PROTO_WINDOW);
 }
 
+/* --- packets --- */
+
+static size_t packets_seen, packets_cost;
+
+static void hoard_packet(struct channel *c, const struct msg *m)
+{
+	(void)c;
+	packets_seen += !m->packet.more;
+	packets_cost += PROTO_MESSAGE_COST(m->packet.bytes.len);
+}
+
+static const struct channel_ops packet_hoarder = {
+	.data = ignore_data,
+	.eof = ignore_eof,
+	.reset = ignore_reset,
+	.writable = ignore_eof,
+	.message = hoard_packet,
+};
+
+static int post_packet(struct channel *c, bool more, size_t n)
+{
+	static const uint8_t bytes[PROTO_DATA_MAX];
+	const struct msg m = {
+		.type = MSG_packet,
+		.id = c->id,
+		.packet = { .more = more, .bytes = { bytes, (uint32_t)n } },
+	};
+
+	return channel_post(c, &m, n);
+}
+
+static struct half *packet_half_start(struct channel *b)
+{
+	struct half *a = &pairs[0].a;
+	int fds[2];
+
+	packets_seen = packets_cost = 0;
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	a->app = fds[1];
+	a->relay.seqpacket = true;
+	assert_int_equal(channel_open(b, &agent, 0, &packet_hoarder), 0);
+	assert_int_equal(relay_start(&a->relay, &loop, &client, 0, fds[0], false, half_over), 0);
+	return a;
+}
+
+/* How many packets the application sends until nothing of them is taken any more. */
+static size_t fill_with_packets(struct half *a)
+{
+	static const uint8_t bytes[50000];
+	size_t sent = 0;
+
+	do {
+		unit_run(&loop, 5);
+		while (send(a->app, bytes, sizeof(bytes), 0) > 0)
+			sent++;
+	} while (channel_room(&a->relay.ch) >= PROTO_MESSAGE_COST(0) &&
+		 !buf_len(&a->relay.packets.rest));
+	unit_run(&loop, 5);
+	return sent;
+}
+
+/* The application has left a packet unread, so its end shows as an error; and the peer is in the
+ * middle of another packet. */
+static void packets_before_a_reset_wait_for_room(void **state)
+{
+	static struct channel b;
+	struct half *a = packet_half_start(&b);
+	size_t sent = fill_with_packets(a);
+
+	(void)state;
+	assert_int_equal(post_packet(&b, false, 100), 0);
+	assert_int_equal(post_packet(&b, true, PROTO_DATA_MAX), 0);
+	run_until(&loop, a->relay.packets.open);
+	close_fd(&a->app);
+	run_until(&loop, a->relay.failed);
+	assert_int_equal(post_packet(&b, true, 1000), 0);
+	assert_int_equal(post_packet(&b, false, 1000), 0);
+	run_until(&loop, a->relay.ch.may_receive < PROTO_WINDOW - 2000 - PROTO_DATA_MAX);
+	assert_int_equal(a->overs, 0);
+	channel_consumed(&b, packets_cost);
+	assert_over(a, ECONNRESET);
+	assert_int_equal(packets_seen, sent);
+	assert_int_equal(lost, 0);
+}
+
+/* Packets of any length, in an order and with bytes that both ends can compute. */
+struct packet_stream {
+	uint32_t seed;
+	size_t left;
+};
+
+static size_t next_packet(struct packet_stream *s, uint8_t *p)
+{
+	size_t n;
+
+	s->seed = s->seed * 1664525 + 1013904223;
+	n = s->seed >> 8;
+	/* Short ones, empty ones, and some that do not fit into one message. */
+	n = n % 8 ? n / 8 % 2000 : n % 80 ? n / 80 % PROTO_DATA_MAX : n % PACKETS_MAX;
+	n = s->seed >> 28 == 5 ? 0 : n;
+	memset(p, (int)(s->seed >> 24), n);
+	return n;
+}
+
+/* Send one if it is taken; false: it is not. */
+static bool packet_write(int fd, struct packet_stream *s)
+{
+	static uint8_t bytes[PACKETS_MAX];
+	struct packet_stream next = *s;
+	size_t n = s->left ? next_packet(&next, bytes) : 0;
+
+	if (!s->left || send(fd, bytes, n, 0) < 0)
+		return false;
+	s->seed = next.seed;
+	s->left--;
+	return true;
+}
+
+static bool packet_read(int fd, struct packet_stream *s)
+{
+	static uint8_t bytes[PACKETS_MAX], want[PACKETS_MAX];
+	ssize_t got = s->left ? recv(fd, bytes, sizeof(bytes), 0) : -1;
+
+	if (got < 0)
+		return false;
+	assert_int_equal(got, next_packet(s, want));
+	assert_memory_equal(bytes, want, (size_t)got);
+	s->left--;
+	return true;
+}
+
+/* What one side may send and what the other has not given back yet is the window, always. */
+static void assert_no_credit_lost(const struct channel *a, const struct channel *b)
+{
+	assert_int_equal(a->may_send + b->consumed, PROTO_WINDOW);
+	assert_int_equal(b->may_receive + b->consumed, PROTO_WINDOW);
+}
+
+static void packets_both_ways_lose_no_credit(void **state)
+{
+	struct packet_stream out[2] = { { 1, PACKETS }, { 2, PACKETS } },
+			     in[2] = { out[1], out[0] };
+	struct half *h[2] = { &pairs[0].a, &pairs[0].b };
+	unsigned turns = 0;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		int fds[2];
+
+		assert_int_equal(
+			socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
+			0);
+		h[i]->app = fds[1];
+		h[i]->relay.seqpacket = true;
+		assert_int_equal(relay_start(&h[i]->relay, &loop, i ? &agent : &client, 0, fds[0],
+					 false, half_over),
+			0);
+	}
+	while (in[0].left || in[1].left) {
+		for (int i = 0; i < 2; i++) {
+			while (packet_write(h[i]->app, &out[i]))
+				;
+			/* Readers that sleep by turns: credit runs out. */
+			while (turns / 64 % 4 != (unsigned)i && packet_read(h[i]->app, &in[i]))
+				;
+		}
+		turns++;
+		unit_run(&loop, 0);
+	}
+	unit_run(&loop, 5);
+	assert_no_credit_lost(&h[0]->relay.ch, &h[1]->relay.ch);
+	assert_no_credit_lost(&h[1]->relay.ch, &h[0]->relay.ch);
+}
+
 int main(void)
 {
 #define relay_test(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -698,6 +874,8 @@ int main(void)
 		relay_test(a_reader_that_stops_costs_bounded_memory),
 		relay_test(a_socket_at_its_end_does_not_spin),
 		relay_test(bytes_before_a_reset_wait_for_room),
+		relay_test(packets_before_a_reset_wait_for_room),
+		relay_test(packets_both_ways_lose_no_credit),
 	};
 
 	return cmocka_run_group_tests_name("relay", tests, NULL, NULL);
