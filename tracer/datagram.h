@@ -23,32 +23,8 @@
 #define DATAGRAM_IDLE_MS  120000
 
 struct call;
+struct dgram;
 struct tracer;
-
-struct dgram {
-	struct hnode node; /* by cookie */
-	struct list link;  /* used most recently last */
-	uint64_t cookie;
-	uint64_t used_ns;
-	struct uplink *uplink; /* NULL: nothing of it has left for the target */
-
-	bool bound;        /* by the guest itself */
-	bool any_port;     /* which left the port to the kernel */
-	struct addr asked; /* what it bound, with the port it shall see */
-	struct addr real;  /* what it has */
-
-	struct addr peer;  /* connected to, through the agent; AF_UNSPEC: it is not */
-	struct addr local; /* and then its own address there; AF_UNSPEC: not known */
-	pid_t tgid;        /* where the socket was last seen, and */
-	uint64_t fd;       /* as which descriptor */
-
-	struct addr locals[DATAGRAM_LOCALS_MAX];
-	unsigned next_local;
-
-	int error; /* of the last datagram to failed, not told yet; or 0 */
-	struct addr failed;
-	unsigned parked; /* calls that wait */
-};
 
 struct datagram_table {
 	struct tracer *tracer;

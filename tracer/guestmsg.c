@@ -5,6 +5,9 @@
 #include "mem.h"
 #include "util.h"
 
+/* Headers read in one go, to see whether any has a name. */
+#define NAMED_AT_ONCE 32
+
 void guestmsg_one(struct guestmsg *g, pid_t tid, uint64_t data, uint64_t len)
 {
 	g->tid = tid;
@@ -21,6 +24,10 @@ int guestmsg_read(struct guestmsg *g, pid_t tid, uint64_t at)
 
 	if (r < 0)
 		return r;
+	if (!g->h.msg_name)
+		g->h.msg_namelen = 0;
+	if ((int)g->h.msg_namelen < 0)
+		return -EINVAL;
 	if (g->h.msg_iovlen > IOV_MAX)
 		return -EMSGSIZE;
 	g->tid = tid;
@@ -30,16 +37,40 @@ int guestmsg_read(struct guestmsg *g, pid_t tid, uint64_t at)
 	if (g->niov)
 		r = mem_read(tid, (uintptr_t)g->h.msg_iov, g->iov, g->niov * sizeof(*g->iov));
 	for (size_t i = 0; r == 0 && i < g->niov; i++) {
-		if (g->iov[i].iov_len > SSIZE_MAX - g->len)
+		if (g->iov[i].iov_len > SSIZE_MAX)
 			return -EINVAL;
-		g->len += g->iov[i].iov_len;
+		g->len = MIN(g->len + g->iov[i].iov_len, (size_t)INT_MAX);
 	}
 	return r;
 }
 
+bool guestmsg_any_named(pid_t tid, uint64_t at, unsigned n)
+{
+	struct mmsghdr some[NAMED_AT_ONCE];
+
+	for (unsigned i = 0, m; i < n; i += m) {
+		m = MIN(n - i, (unsigned)NAMED_AT_ONCE);
+		if (mem_read(tid, at + i * sizeof(*some), some,
+			    (m - 1) * sizeof(*some) + sizeof(some->msg_hdr)) < 0)
+			return false;
+		for (unsigned k = 0; k < m; k++) {
+			if (some[k].msg_hdr.msg_name)
+				return true;
+		}
+	}
+	return false;
+}
+
+bool guestmsg_is_named(const struct guestmsg *g)
+{
+	return g->h.msg_namelen;
+}
+
 int guestmsg_name(const struct guestmsg *g, struct addr *a)
 {
-	return mem_read_sockaddr(g->tid, (uintptr_t)g->h.msg_name, g->h.msg_namelen, a);
+	size_t len = MIN((size_t)g->h.msg_namelen, sizeof(struct sockaddr_storage));
+
+	return mem_read_sockaddr(g->tid, (uintptr_t)g->h.msg_name, len, a);
 }
 
 ssize_t guestmsg_control(const struct guestmsg *g, void *to, size_t size)

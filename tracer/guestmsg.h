@@ -19,11 +19,18 @@ struct guestmsg {
 	uint64_t at; /* of the struct in the guest; 0: it was made from arguments */
 	struct msghdr h;
 	struct iovec iov[IOV_MAX];
-	size_t niov, len; /* of all pieces together, at most SSIZE_MAX */
+	size_t niov, len; /* of all pieces together, at most INT_MAX, as the kernel cuts it */
 };
 
 /* guestmsg_read() - 0; -EFAULT; -EMSGSIZE and -EINVAL as sendmsg(2) has them. */
 int guestmsg_read(struct guestmsg *g, pid_t tid, uint64_t at);
+
+/* guestmsg_any_named() - whether any of the n headers has a name, or room for one: struct mmsghdr's
+ * at that address, or one struct msghdr. False also if they cannot be read. */
+bool guestmsg_any_named(pid_t tid, uint64_t at, unsigned n);
+
+/* guestmsg_is_named() - it has a name that is not empty: the kernel takes an empty one for none. */
+bool guestmsg_is_named(const struct guestmsg *g);
 
 /* guestmsg_one() - one piece without name and control messages. */
 void guestmsg_one(struct guestmsg *g, pid_t tid, uint64_t data, uint64_t len);

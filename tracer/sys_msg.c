@@ -145,8 +145,8 @@ void sys_sendmsg(struct call *c)
 	struct addr to;
 
 	/* Most have no name: TCP, unix, netlink, and what is connected. */
-	if (guestmsg_read(&g, c->task->tid, c->arg[1]) == 0 && g.h.msg_name &&
-		guestmsg_name(&g, &to) == 0) {
+	if (guestmsg_any_named(c->task->tid, c->arg[1], 1) &&
+		guestmsg_read(&g, c->task->tid, c->arg[1]) == 0 && guestmsg_name(&g, &to) == 0) {
 		if (sys_connect_by_send(c, &to, (int)c->arg[2]))
 			return;
 		fd = dup_datagram(c);
@@ -170,11 +170,11 @@ static int64_t send_nth(struct call *c, int fd, unsigned i)
 	int64_t n = guestmsg_read(&g, c->task->tid, nth(c, i));
 	uint32_t sent;
 
-	if (n == 0 && g.h.msg_name)
+	if (n == 0 && guestmsg_is_named(&g))
 		n = guestmsg_name(&g, &to);
 	if (n < 0)
 		return n;
-	n = g.h.msg_name ? send_message(c, fd, &g, &to, flags, false) : LEAVE_IT;
+	n = guestmsg_is_named(&g) ? send_message(c, fd, &g, &to, flags, false) : LEAVE_IT;
 	if (n == LEAVE_IT) {
 		n = g.len > sizeof(payload) ? -EMSGSIZE
 					    : mem_gather(g.tid, g.iov, g.niov, payload, g.len);
@@ -208,23 +208,10 @@ static bool any_is_ours(struct call *c, int fd, unsigned n)
 	return false;
 }
 
-static bool any_has_name(const struct call *c, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		struct msghdr h;
-
-		if (mem_read(c->task->tid, nth(c, i), &h, sizeof(h)) < 0)
-			return false;
-		if (h.msg_name)
-			return true;
-	}
-	return false;
-}
-
 void sys_sendmmsg(struct call *c)
 {
 	unsigned n = MIN((unsigned)c->arg[2], SENDMMSG_MAX), done = 0;
-	cleanup_fd int fd = any_has_name(c, n) ? dup_datagram(c) : -1;
+	cleanup_fd int fd = guestmsg_any_named(c->task->tid, c->arg[1], n) ? dup_datagram(c) : -1;
 	int64_t r = 0;
 
 	if (fd < 0 || !any_is_ours(c, fd, n)) {

@@ -26,6 +26,10 @@
 /* The kernel's own (UIO_MAXIOV). */
 #define RECVMMSG_MAX 1024u
 
+/* Longer than anybody waits. */
+#define TIMEOUT_MAX_S 1000000000
+#define NS_PER_S      1000000000
+
 static struct datagram_table *table(const struct call *c)
 {
 	return &c->tracer->datagrams;
@@ -68,16 +72,19 @@ static int64_t receive(
 {
 	static uint8_t payload[UINT16_MAX + 1];
 	uint8_t control[GUESTMSG_CONTROL_MAX] __attribute__((aligned(8)));
-	struct iovec iov = { payload, MIN(g->len, sizeof(payload)) };
+	struct iovec iov = { .iov_base = payload };
 	struct msghdr m = { .msg_name = from,
 		.msg_namelen = sizeof(*from),
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = MIN(g->h.msg_controllen, sizeof(control)) };
-	ssize_t n = recvmsg(fd, &m, flags | MSG_DONTWAIT);
+		.msg_control = control };
+	ssize_t n;
 	int r;
 
+	iov.iov_len = MIN(g->len, sizeof(payload));
+	if (g->h.msg_control)
+		m.msg_controllen = MIN(g->h.msg_controllen, sizeof(control));
+	n = recvmsg(fd, &m, flags | MSG_DONTWAIT);
 	if (n < 0)
 		return -errno;
 	r = mem_scatter(g->tid, g->iov, g->niov, payload, MIN((size_t)n, iov.iov_len));
@@ -182,9 +189,24 @@ static int64_t receive_now(struct receiving *r)
 	}
 }
 
-/* The datagram is out of the queue: see above. */
-static void received(struct call *c, int64_t result)
+/* The guest is told what is left of recvmmsg's timeout. */
+static void write_timeout(const struct call *c, uint64_t until_ns)
 {
+	uint64_t now = now_ns(), left = until_ns > now ? until_ns - now : 0;
+	struct timespec ts = { .tv_sec = (time_t)(left / NS_PER_S),
+		.tv_nsec = (long)(left % NS_PER_S) };
+
+	if (until_ns)
+		mem_write(c->task->tid, c->arg[4], &ts, sizeof(ts));
+}
+
+/* The datagram is out of the queue: see above. */
+static void received(struct receiving *r, int64_t result)
+{
+	struct call *c = r->call;
+
+	if (result > 0)
+		write_timeout(c, r->until_ns);
 	c->interruptible = false;
 	c->has_timeout = false;
 	call_return(c, result);
@@ -207,60 +229,76 @@ static void receive_cancel(struct call *c)
 	loop_defer(&c->tracer->loop, &r->release);
 }
 
+/* What there is so far is the call's, also when a signal ends it now: so has it recvmmsg(2). */
+static void note_partial(struct receiving *r)
+{
+	r->call->interruptible = !r->got;
+	r->call->partial = r->got;
+}
+
 static void receive_ready(struct watch *w, uint32_t events)
 {
 	struct receiving *r = container_of(w, struct receiving, watch);
 	struct call *c = r->call;
+	bool shut = events & (EPOLLRDHUP | EPOLLHUP);
 	int64_t n;
 
 	if (!call_waits(c)) {
-		call_drop(c);
+		call_interrupted(c);
 		return;
 	}
 	n = receive_now(r);
-	/* Shut down for reading: the kernel has nothing to say, and says it at once. */
-	if (n == -EAGAIN && events & (EPOLLRDHUP | EPOLLHUP) && !r->got) {
-		receive_cancel(c);
-		call_continue(c);
-		return;
-	}
-	if (n == -EAGAIN && events & (EPOLLRDHUP | EPOLLHUP))
-		n = r->got;
-	c->interruptible = !r->got;
-	if (n == -EAGAIN)
+	note_partial(r);
+	if (n == -EAGAIN && !shut)
 		return;
 	receive_cancel(c);
-	received(c, n);
+	/* Shut down for reading: the kernel has nothing to say, and says it at once. */
+	if (n == -EAGAIN && !r->got)
+		call_continue(c);
+	else
+		received(r, n == -EAGAIN ? r->got : n);
 }
 
 static void receive_timeout(struct timer *t)
 {
 	struct receiving *r = container_of(t, struct receiving, timeout);
-	struct call *c = r->call;
-	unsigned got = r->got;
 
-	receive_cancel(c);
-	received(c, got ? (int64_t)got : -EAGAIN);
+	receive_cancel(r->call);
+	received(r, r->got ? (int64_t)r->got : -EAGAIN);
 }
 
-static struct receiving *receiving_new(struct call *c, int *fd)
+/* The timeout of recvmmsg(2), which counts from now. */
+static int read_timeout(const struct call *c, uint64_t *until_ns)
 {
-	struct receiving *r = calloc(1, sizeof(*r));
 	struct timespec ts;
 
-	if (!r)
-		return NULL;
+	if (c->def->nr != SCMP_SYS(recvmmsg) || !c->arg[4])
+		return 0;
+	if (mem_read(c->task->tid, c->arg[4], &ts, sizeof(ts)) < 0)
+		return -EFAULT;
+	if (ts.tv_sec < 0 || ts.tv_nsec < 0 || ts.tv_nsec >= NS_PER_S)
+		return -EINVAL;
+	*until_ns = now_ns() + (uint64_t)MIN(ts.tv_sec, (time_t)TIMEOUT_MAX_S) * NS_PER_S +
+		    (uint64_t)ts.tv_nsec;
+	return 0;
+}
+
+static int receiving_new(struct receiving **out, struct call *c, int *fd)
+{
+	struct receiving *r = calloc(1, sizeof(*r));
+	int error = r ? read_timeout(c, &r->until_ns) : -ENOMEM;
+
+	if (error < 0) {
+		free(r);
+		return error;
+	}
 	r->call = c;
 	r->fd = take_fd(fd);
 	timer_init(&r->timeout, receive_timeout);
 	deferred_init(&r->release, receiving_free);
 	r->watch.fd = -1;
-	if (c->def->nr == SCMP_SYS(recvmmsg) && c->arg[4] &&
-		mem_read(c->task->tid, c->arg[4], &ts, sizeof(ts)) == 0)
-		r->until_ns = now_ns() +
-			      (uint64_t)MIN(ts.tv_sec, (time_t)1000000000) * 1000000000u +
-			      (uint64_t)ts.tv_nsec;
-	return r;
+	*out = r;
+	return 0;
 }
 
 static void receive_wait(struct receiving *r)
@@ -269,7 +307,8 @@ static void receive_wait(struct receiving *r)
 	struct timeval tv = { 0 };
 	socklen_t len = sizeof(tv);
 
-	call_park(c, !r->got, receive_cancel, r);
+	call_park(c, true, receive_cancel, r);
+	note_partial(r);
 	if (loop_add(&c->tracer->loop, &r->watch, r->fd, EPOLLIN | EPOLLRDHUP, receive_ready) < 0) {
 		r->watch.fd = -1;
 		receive_cancel(c);
@@ -285,18 +324,21 @@ static void receive_wait(struct receiving *r)
 
 static void receive_here(struct call *c, int *fd)
 {
-	struct receiving *r = receiving_new(c, fd);
-	int64_t n = r ? receive_now(r) : -ENOMEM;
+	struct receiving *r;
+	int64_t n = receiving_new(&r, c, fd);
 
-	if (r && n == -EAGAIN && waits(c, r->fd)) {
+	if (n < 0) {
+		call_return(c, n);
+		return;
+	}
+	n = receive_now(r);
+	if (n == -EAGAIN && waits(c, r->fd)) {
 		receive_wait(r);
 		return;
 	}
-	if (r) {
-		close_fd(&r->fd);
-		free(r);
-	}
-	received(c, n);
+	received(r, n);
+	close_fd(&r->fd);
+	free(r);
 }
 
 /* --- by the kernel --- */
@@ -409,12 +451,21 @@ int64_t sys_recvmmsg_exit(struct call *c, int64_t result)
 
 /* --- the calls --- */
 
+/* Whoever does not ask who has sent it needs no help: TCP and unix sockets, and most that are
+ * connected. This is cheap to know, and so is (before) that no socket of the guest is of interest.
+ */
+static bool wants_source(const struct call *c)
+{
+	return c->def->nr == SCMP_SYS(recvfrom) ||
+	       guestmsg_any_named(c->task->tid, c->arg[1], how_many(c));
+}
+
 static void receive_any(struct call *c)
 {
 	cleanup_fd int fd = -1;
 
-	/* No socket of the guest is of interest: that is cheap to know. */
-	if (table(c)->by_cookie.count && !(flags_of(c) & (MSG_ERRQUEUE | MSG_OOB)))
+	if (table(c)->by_cookie.count && !(flags_of(c) & (MSG_ERRQUEUE | MSG_OOB)) &&
+		wants_source(c))
 		fd = call_dup(c, c->arg[0]);
 	if (fd < 0 || !datagram_find(table(c), fd))
 		call_continue(c);

@@ -222,6 +222,18 @@ static bool blocks_in_kernel(const struct call *c)
 	return fd < 0 || !(fcntl(fd, F_GETFL) & O_NONBLOCK);
 }
 
+/* The wait is over, and what it had so far is the answer, as soon as the thread comes for it. */
+static void settle(struct call *c)
+{
+	void (*cancel)(struct call * c) = c->cancel;
+
+	c->cancel = NULL;
+	if (cancel)
+		cancel(c);
+	c->done = true;
+	c->result = c->partial;
+}
+
 bool call_interrupted(struct call *c)
 {
 	bool again = !c->interruptible && !blocks_in_kernel(c);
@@ -240,6 +252,8 @@ bool call_interrupted(struct call *c)
 	default:
 		return again;
 	}
+	if (again && c->partial && !c->done)
+		settle(c);
 	if (again)
 		call_set_state(c, CALL_REJOIN);
 	else

@@ -57,6 +57,7 @@ struct call {
 	bool interruptible;
 	bool has_timeout; /* and then with EINTR, whatever the handler's flags */
 	void *data;
+	int64_t partial; /* unless 0: the wait has come this far, and a signal ends it with that */
 
 	int changed_arg; /* of a rewritten call: which one points at scratch memory */
 	uint64_t scratch;

@@ -76,14 +76,35 @@ static void used_now(struct standin *s)
 	list_append(&s->uplink->table->recent, &s->recent);
 }
 
-static void make_room(struct uplink *up)
+static bool evict(struct standin *s)
 {
-	struct uplink_table *t = up->table;
+	if (s->held)
+		return false;
+	standin_free(s);
+	return true;
+}
 
-	if (up->nstandins >= UPLINK_STANDINS_MAX)
-		standin_free(list_entry(up->standins.next, struct standin, link));
-	if (t->nstandins >= UPLINK_ALL_STANDINS_MAX)
-		standin_free(list_entry(t->recent.next, struct standin, recent));
+/* 0, or -ENOBUFS. */
+static int make_room_of(struct uplink *up)
+{
+	if (up->nstandins < UPLINK_STANDINS_MAX)
+		return 0;
+	list_for_each_safe (pos, &up->standins) {
+		if (evict(list_entry(pos, struct standin, link)))
+			return 0;
+	}
+	return -ENOBUFS;
+}
+
+static int make_room_of_all(struct uplink_table *t)
+{
+	if (t->nstandins < UPLINK_ALL_STANDINS_MAX)
+		return 0;
+	list_for_each_safe (pos, &t->recent) {
+		if (evict(list_entry(pos, struct standin, recent)))
+			return 0;
+	}
+	return -ENOBUFS;
 }
 
 static const struct addr *guest_seen_by(const struct standin *s)
@@ -91,17 +112,21 @@ static const struct addr *guest_seen_by(const struct standin *s)
 	return s->at.sa.sa_family == AF_INET ? &s->uplink->reach4 : &s->uplink->reach6;
 }
 
+static void take_only(struct standin *s, const struct addr *from)
+{
+	if (connect(s->watch.fd, &from->sa, addr_len(from)) < 0)
+		log_dbg("a stand-in cannot be connected: %s", strerrorname_np(errno));
+}
+
 void uplink_attach(struct standin *s)
 {
-	const struct addr *guest = guest_seen_by(s);
-
-	connect(s->watch.fd, &guest->sa, addr_len(guest));
+	take_only(s, guest_seen_by(s));
 }
 
 /* Connected to itself it takes datagrams of nobody else. */
 void uplink_detach(struct standin *s)
 {
-	connect(s->watch.fd, &s->at.sa, addr_len(&s->at));
+	take_only(s, &s->at);
 }
 
 /* A UDP socket on loopback, connected to the guest's. */
@@ -176,14 +201,34 @@ int uplink_standin(struct uplink *up, const struct addr *peer, struct standin **
 {
 	struct addr plain = addr_unmap(peer);
 	struct standin *s = of_peer(up, &plain);
+	int r;
 
 	if (!s) {
-		make_room(up);
-		return standin_new(up, &plain, out);
+		r = make_room_of(up);
+		if (r == 0)
+			r = make_room_of_all(up->table);
+		return r < 0 ? r : standin_new(up, &plain, out);
 	}
 	used_now(s);
 	*out = s;
 	return 0;
+}
+
+void uplink_hold(struct uplink *up, const struct addr *peer)
+{
+	struct standin *s = of_peer(up, peer);
+
+	if (s)
+		s->held++;
+}
+
+/* It may be another than was held: that of a guest which has moved meanwhile. */
+void uplink_let_go(struct uplink *up, const struct addr *peer)
+{
+	struct standin *s = of_peer(up, peer);
+
+	if (s && s->held)
+		s->held--;
 }
 
 bool uplink_knows(const struct uplink *up, const struct addr *peer)
@@ -402,13 +447,38 @@ static int errno_of(uint32_t error)
 	return error > PROTO_ERRNO_MAX ? EPROTO : (int)error;
 }
 
+static int open_channel(struct uplink *up);
+
+/* The target has no IPv6. A guest's socket of both families can send to IPv4 all the same. */
+static bool reopen_as_ipv4(struct uplink *up, int error)
+{
+	bool any = addr_is_wildcard(&up->bind);
+
+	if (error != EAFNOSUPPORT || up->family != AF_INET6 || up->only_v6 ||
+		(!any && up->bind.sa.sa_family != AF_INET))
+		return false;
+	if (any)
+		up->bind = addr_v4(INADDR_ANY, addr_port(&up->bind));
+	up->family = AF_INET;
+	channel_close(&up->ch);
+	return open_channel(up) == 0;
+}
+
+static void got_opened(struct uplink *up, int error, struct span text)
+{
+	if (reopen_as_ipv4(up, error))
+		up->ops->renewed(up);
+	else
+		up->ops->opened(up, error, text);
+}
+
 static void got_message(struct channel *ch, const struct msg *m)
 {
 	struct uplink *up = container_of(ch, struct uplink, ch);
 
 	switch (m->type) {
 	case MSG_udp_opened:
-		up->ops->opened(up, errno_of(m->udp_opened.error), m->udp_opened.text);
+		got_opened(up, errno_of(m->udp_opened.error), m->udp_opened.text);
 		break;
 	case MSG_udp_connected:
 		up->ops->connected(up, errno_of(m->udp_connected.error), &m->udp_connected.local);

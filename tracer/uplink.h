@@ -13,7 +13,8 @@
 #include "loop.h"
 #include "mux.h"
 
-/* Stand-ins of one uplink, and of all; the one that was used least recently makes room. */
+/* Stand-ins of one uplink, and of all; of those that nobody is connected to the one that was used
+ * least recently makes room. */
 #define UPLINK_STANDINS_MAX     256
 #define UPLINK_ALL_STANDINS_MAX 2048
 
@@ -34,6 +35,7 @@ struct standin {
 	struct watch local; /* to this machine's name server in the peer's place; or fd -1 */
 	struct addr at;     /* its own address */
 	struct addr peer;   /* never v4-mapped */
+	unsigned held;      /* sockets of the guest that are connected to it */
 	struct deferred release;
 };
 
@@ -54,6 +56,8 @@ struct uplink_ops {
 	void (*failed)(struct uplink *up, int error, const struct addr *peer);
 	/* The agent's end is gone; ENOTCONN: with the link. */
 	void (*over)(struct uplink *up, int error);
+	/* uplink_renew() has opened it: what was asked of the agent is to be asked again. */
+	void (*renewed)(struct uplink *up);
 };
 
 struct uplink {
@@ -102,8 +106,14 @@ void uplink_free(struct uplink *up);
 /* uplink_guest_is_at() - the address that the guest's socket has now. */
 void uplink_guest_is_at(struct uplink *up, const struct addr *at, bool only_v6);
 
-/* uplink_standin() - the peer's stand-in, made if there is none: 0 or -errno. */
+/* uplink_standin() - the peer's stand-in, made if there is none: 0 or -errno (-ENOBUFS: there are
+ * as many as may be, and all are held). */
 int uplink_standin(struct uplink *up, const struct addr *peer, struct standin **s);
+
+/* uplink_hold(), uplink_let_go() - the guest connects a socket to the peer's stand-in, which then
+ * makes no room for others. */
+void uplink_hold(struct uplink *up, const struct addr *peer);
+void uplink_let_go(struct uplink *up, const struct addr *peer);
 
 /* uplink_knows() - the peer has a stand-in. */
 bool uplink_knows(const struct uplink *up, const struct addr *peer);

@@ -222,6 +222,22 @@ static void a_blocking_wait_ends_with_the_signal(void **state)
 	assert_int_equal(worked, 2);
 }
 
+/* As recvmmsg(2) does with the datagrams that it has by then. */
+static void a_wait_that_has_something_ends_with_it(void **state)
+{
+	(void)state;
+	parks = true;
+	call_begin(&thread, &quick, args, 1);
+	thread.call.partial = 3;
+	assert_true(call_interrupted(&thread.call));
+	assert_int_equal(cancelled, 1);
+	assert_int_equal(answers, 0);
+	call_begin(&thread, &quick, args, 2);
+	assert_int_equal(answered, 3);
+	assert_int_equal(worked, 1);
+	assert_int_equal(cancelled, 1);
+}
+
 /* The thread comes again though no signal was seen: it was stopped and continued. */
 static void a_blocking_wait_starts_anew(void **state)
 {
@@ -269,6 +285,7 @@ int main(void)
 		cmocka_unit_test_setup(a_wait_goes_on_through_signals, fresh),
 		cmocka_unit_test_setup(a_wait_answered_while_the_thread_is_away, fresh),
 		cmocka_unit_test_setup(a_blocking_wait_ends_with_the_signal, fresh),
+		cmocka_unit_test_setup(a_wait_that_has_something_ends_with_it, fresh),
 		cmocka_unit_test_setup(a_blocking_wait_starts_anew, fresh),
 		cmocka_unit_test_setup(the_kernels_own_interruption_is_left_alone, fresh),
 		cmocka_unit_test_setup(death_cancels_once, fresh),

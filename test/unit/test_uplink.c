@@ -20,6 +20,7 @@ static struct {
 } received[RECEIVED_MAX];
 static unsigned nreceived;
 static int over_error;
+static unsigned nrenewed, asked_family;
 
 enum side names_query(struct names *n, const uint8_t *p, size_t len, struct addr *server)
 {
@@ -91,6 +92,7 @@ static void agent_message(struct mux *mux, const struct msg *m)
 {
 	assert_int_equal(m->type, MSG_udp_open);
 	assert_int_equal(channel_open(&agent_channel, mux, m->id, &agent_ops), 0);
+	asked_family = m->udp_open.family;
 	has_channel = true;
 }
 
@@ -148,11 +150,18 @@ static void over(struct uplink *up, int error)
 	over_error = error;
 }
 
+static void renewed(struct uplink *up)
+{
+	(void)up;
+	nrenewed++;
+}
+
 static const struct uplink_ops ops = {
 	.opened = opened,
 	.connected = connected,
 	.failed = failed,
 	.over = over,
+	.renewed = renewed,
 };
 
 /* --- a guest's socket with an uplink --- */
@@ -177,6 +186,7 @@ static void start(sa_family_t family)
 	tracer = (struct tracer){ .link.open = true };
 	nreceived = 0;
 	over_error = 0;
+	nrenewed = 0;
 	assert_int_equal(loop_init(&tracer.loop), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	assert_int_equal(
@@ -321,6 +331,47 @@ static void test_bound(void **state)
 	end();
 }
 
+/* A stand-in that the guest is connected to does not go away under it. */
+static void test_held(void **state)
+{
+	struct standin *first = NULL, *s;
+	struct addr one_more = parsed("192.0.2.8:1");
+
+	(void)state;
+	start(AF_INET);
+	for (uint16_t i = 1; i <= UPLINK_STANDINS_MAX; i++) {
+		struct addr peer = addr_v4(0xc0000207, i);
+
+		assert_int_equal(uplink_standin(up, &peer, &s), 0);
+		uplink_hold(up, &peer);
+		first = i == 1 ? s : first;
+	}
+	assert_int_equal(uplink_standin(up, &one_more, &s), -ENOBUFS);
+	uplink_let_go(up, &first->peer);
+	assert_int_equal(uplink_standin(up, &one_more, &s), 0);
+	assert_int_equal(up->nstandins, UPLINK_STANDINS_MAX);
+	end();
+}
+
+/* The target has no IPv6: then what it cannot have is asked for as IPv4. */
+static void test_no_ipv6(void **state)
+{
+	struct msg m = { .type = MSG_udp_opened };
+
+	(void)state;
+	start(AF_INET6);
+	m.id = agent_channel.id;
+	m.udp_opened.error = EAFNOSUPPORT;
+	m.udp_opened.local = addr_v4(INADDR_ANY, 0);
+	mux_send(&agent, &m);
+	channel_close(&agent_channel);
+	has_channel = false;
+	run_until(&tracer.loop, has_channel);
+	assert_int_equal(nrenewed, 1);
+	assert_int_equal(asked_family, PROTO_IPV4);
+	end();
+}
+
 /* After connect(2) with AF_UNSPEC a guest's socket gets another port. */
 static void test_moved(void **state)
 {
@@ -379,6 +430,8 @@ int main(void)
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_detached),
 		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_held),
+		cmocka_unit_test(test_no_ipv6),
 		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_last_words),
 		cmocka_unit_test(test_link_lost),
