@@ -1,89 +1,28 @@
 /* Theory of operation. The guest's socket is put into limbo (limbo.h), which is connect(2) under
- * way, and the agent is asked to connect in its place, with a channel for the bytes. When it has, a
- * relay completes the guest's connection; when it could not, the guest's connection is refused, and
- * where the reason was another than ECONNREFUSED it is kept for the one who asks: SO_ERROR, or the
- * next connect(2).
+ * way, and the agent is asked to connect in its place (stream.h), with a channel for the bytes.
+ * When it has, a relay completes the guest's connection; when it could not, the guest's connection
+ * is refused, and the reason is kept for the one who asks: SO_ERROR, or the next connect(2).
  *
  * So a non-blocking connect(2) is answered at once, and the rest is the kernel's. A blocking one
  * waits: under notification it is parked, until its answer is clear or the kernel can give it by
  * itself; with stops the kernel waits, since nothing else would let a signal through, and the
- * result is put right when it returns.
- *
- * A stream is known by the cookie of the guest's socket. No duplicate of that socket is kept while
- * no call of the guest waits, or a close(2) would not close it. */
+ * result is put right when it returns. */
 #include "outgoing.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
 
 #include "arch.h"
-#include "dns.h"
 #include "log.h"
 #include "mem.h"
-#include "relay.h"
 #include "route.h"
+#include "stream.h"
 #include "task.h"
 #include "tracer.h"
 #include "util.h"
 
-enum stream_state {
-	STREAM_CONNECTING, /* asked, and not answered */
-	STREAM_CONNECTED,  /* it has its relay */
-	STREAM_FAILED,     /* the guest has not asked why, perhaps */
-	STREAM_OVER,
-	STREAM_STATE_MAX,
-};
-
-struct stream {
-	struct relay relay;
-	struct hnode node; /* by cookie */
-	struct list link;  /* by state: connecting, connected, or past */
-	struct outgoing *out;
-	uint64_t cookie; /* of the guest's socket */
-	enum stream_state state;
-	enum connect_kind kind;
-	bool has_channel;
-	struct addr peer;        /* what the guest asked for */
-	struct sockaddr_un path; /* the same, of a unix socket */
-	socklen_t path_len;
-	bool any_port;     /* the kernel chose the port of bound */
-	struct addr bound; /* what it had bound before, or nothing */
-	struct addr local; /* its address in the target; port 0: not known yet */
-	struct limbo_place place;
-	struct hnode placed; /* by the place's ports, while it connects */
-	int error;           /* that the kernel does not know */
-	struct list waiters;
-	struct names_stream answers; /* of a name server */
-	struct deferred release;
-};
-
-/* A call of the guest that waits for a stream. */
-struct waiter {
-	struct list link;
-	struct stream *stream;
-	struct call *call;
-	void (*answer)(struct waiter *w);
-	int fd;
-	sa_family_t family;   /* of an address that is asked for */
-	bool first;           /* the call that began to connect */
-	struct timer timeout; /* SO_SNDTIMEO */
-	struct deferred release;
-};
-
-static const char *const state_names[] = {
-	[STREAM_CONNECTING] = "connecting",
-	[STREAM_CONNECTED] = "connected",
-	[STREAM_FAILED] = "failed",
-	[STREAM_OVER] = "over",
-};
-
-static_assert(ARRAY_SIZE(state_names) == STREAM_STATE_MAX, "a name for each state");
-
 static void check_timer(struct timer *t);
-static void give_up(struct stream *s);
 
 void outgoing_init(struct outgoing *out, struct tracer *tr)
 {
@@ -93,16 +32,6 @@ void outgoing_init(struct outgoing *out, struct tracer *tr)
 	list_init(&out->connected);
 	list_init(&out->past);
 	timer_init(&out->check, check_timer);
-}
-
-static void stream_free(struct stream *s)
-{
-	htab_del(&s->out->by_cookie, &s->node);
-	htab_del(&s->out->by_place, &s->placed);
-	list_del(&s->link);
-	list_del(&s->release.link);
-	names_stream_done(&s->answers);
-	free(s);
 }
 
 static void free_all(struct list *streams)
@@ -127,55 +56,6 @@ uint32_t outgoing_channel(struct outgoing *out)
 	return PROTO_CLIENT_CHANNEL | out->next_channel++;
 }
 
-static struct stream *stream_find(const struct outgoing *out, int fd)
-{
-	uint64_t cookie = out->by_cookie.count ? sock_cookie(fd) : 0;
-	struct hnode *n = cookie ? htab_find(&out->by_cookie, cookie) : NULL;
-
-	return n ? container_of(n, struct stream, node) : NULL;
-}
-
-static const char *stream_name(const struct stream *s, char name[static ADDR_STRLEN])
-{
-	if (s->kind == CONNECT_TCP)
-		return addr_format(&s->peer, name);
-	snprintf(name, ADDR_STRLEN, "%s%s", s->path.sun_path[0] ? "" : "@",
-		s->path.sun_path + !s->path.sun_path[0]);
-	return name;
-}
-
-static void to_past(struct stream *s)
-{
-	struct outgoing *out = s->out;
-
-	list_append(&out->past, &s->link);
-	if (++out->npast <= OUTGOING_PAST_MAX)
-		return;
-	out->npast--;
-	stream_free(list_entry(out->past.next, struct stream, link));
-}
-
-static void stream_release(struct deferred *d)
-{
-	to_past(container_of(d, struct stream, release));
-}
-
-static void stream_set_state(struct stream *s, enum stream_state state)
-{
-	char name[ADDR_STRLEN];
-
-	log_dbg("stream to %s: %s → %s%s%s", stream_name(s, name), state_names[s->state],
-		state_names[state], s->error ? ", " : "", s->error ? strerror(s->error) : "");
-	/* A unix socket that has not been connected is as new. */
-	if (s->kind != CONNECT_TCP && s->state == STREAM_CONNECTING && state != STREAM_CONNECTED)
-		htab_del(&s->out->by_cookie, &s->node);
-	s->state = state;
-	list_del(&s->link);
-	htab_del(&s->out->by_place, &s->placed);
-	if (state == STREAM_CONNECTED)
-		list_append(&s->out->connected, &s->link);
-}
-
 /* --- calls that wait --- */
 
 static void waiter_free(struct deferred *d)
@@ -198,7 +78,7 @@ static void waiter_leave(struct waiter *w)
 
 	waiter_end(w);
 	if (s->kind != CONNECT_TCP && s->state == STREAM_CONNECTING)
-		give_up(s);
+		stream_give_up(s);
 }
 
 static void waiter_cancel(struct call *c)
@@ -232,29 +112,6 @@ static void answer_name(struct waiter *w)
 	}
 	local = addr_map(&local, family);
 	call_return(c, mem_write_sockaddr(c->task->tid, c->arg[1], c->arg[2], &local));
-}
-
-static void answer_names(struct stream *s)
-{
-	list_for_each_safe (pos, &s->waiters) {
-		struct waiter *w = list_entry(pos, struct waiter, link);
-
-		if (w->answer == answer_name)
-			answer_name(w);
-	}
-}
-
-/* Tell all that wait for the stream. An answer may begin another call, but none that waits for
- * this stream, which has its outcome. */
-static void answer_waiters(struct stream *s)
-{
-	struct list *first;
-
-	while ((first = list_shift(&s->waiters))) {
-		struct waiter *w = list_entry(first, struct waiter, link);
-
-		w->answer(w);
-	}
 }
 
 static struct waiter *waiter_new(
@@ -333,7 +190,7 @@ static void wait_for_connection(struct call *c, struct stream *s, int *fd, bool 
 	w = waiter_new(c, s, fd, answer_connect);
 	if (!w) {
 		if (s->kind != CONNECT_TCP)
-			give_up(s);
+			stream_give_up(s);
 		return;
 	}
 	w->first = first;
@@ -366,152 +223,6 @@ int64_t outgoing_exit(struct call *c, int64_t result)
 	return result == -EALREADY && first ? -EINPROGRESS : result;
 }
 
-/* --- the outcome --- */
-
-static void stream_failed(struct stream *s, int error)
-{
-	s->error = error;
-	stream_set_state(s, STREAM_FAILED);
-	if (s->kind == CONNECT_TCP)
-		limbo_refuse(&s->place);
-	answer_waiters(s);
-}
-
-static void stream_over(struct relay *r, int error)
-{
-	struct stream *s = container_of(r, struct stream, relay);
-	const struct tracer *tr = s->out->tracer;
-
-	s->has_channel = false;
-	if (s->state == STREAM_CONNECTING && error == ENOTCONN && link_may_return(&tr->link)) {
-		addr_set_port(&s->local, 0); /* it is asked for again */
-		return;
-	}
-	if (s->state == STREAM_CONNECTING)
-		stream_failed(s, error == ENOTCONN || !error ? ENETUNREACH : error);
-	else
-		stream_set_state(s, STREAM_OVER);
-	loop_defer(r->loop, &s->release);
-}
-
-/* Leave the channel, which the agent has left already. */
-static void end_channel(struct stream *s, int error)
-{
-	channel_close(&s->relay.ch);
-	relay_abort(&s->relay, error);
-}
-
-/* Nobody waits for the outcome any more. */
-static void give_up(struct stream *s)
-{
-	stream_set_state(s, STREAM_OVER);
-	if (s->has_channel)
-		relay_abort(&s->relay, ECONNABORTED);
-	else
-		to_past(s);
-}
-
-/* The guest's connection is made, of which fd is our end. */
-static void stream_connected(struct stream *s, int fd)
-{
-	stream_set_state(s, STREAM_CONNECTED);
-	if (relay_connect(&s->relay, fd) < 0)
-		relay_abort(&s->relay, ENOMEM);
-	answer_waiters(s);
-}
-
-/* Connect the guest's unix socket with one of ours; ours, or -errno. Whoever else may connect to
- * the name is told by the credentials: those of who called connect(2), which is us. */
-static int unix_pair(int guest, enum connect_kind kind)
-{
-	int type = kind == CONNECT_UNIX_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
-	cleanup_fd int listener = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-	struct sockaddr_un name = { .sun_family = AF_UNIX };
-	socklen_t len = sizeof(name);
-
-	if (listener < 0 || bind(listener, (void *)&name, sizeof(sa_family_t)) < 0 ||
-		listen(listener, SOMAXCONN) < 0 || getsockname(listener, (void *)&name, &len) < 0 ||
-		connect(guest, (void *)&name, len) < 0)
-		return -errno;
-	for (;;) {
-		cleanup_fd int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		struct ucred who = { 0 };
-		socklen_t size = sizeof(who);
-
-		if (fd < 0)
-			return -errno;
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 &&
-			who.pid == getpid())
-			return take_fd(&fd);
-	}
-}
-
-/* A unix socket is connected as a whole, by the call that waits. */
-static void unix_connected(struct stream *s)
-{
-	struct waiter *w = list_entry(s->waiters.next, struct waiter, link);
-	int fd;
-
-	if (!call_waits(w->call)) {
-		call_drop(w->call);
-		return;
-	}
-	fd = unix_pair(w->fd, s->kind);
-	if (fd < 0)
-		relay_abort(&s->relay, -fd);
-	else
-		stream_connected(s, fd);
-}
-
-static void got_connected(struct stream *s, const struct msg_connected *m)
-{
-	int fd;
-
-	if (m->error) {
-		end_channel(s, m->error > PROTO_ERRNO_MAX ? EPROTO : (int)m->error);
-		return;
-	}
-	s->local = m->local;
-	if (s->kind != CONNECT_TCP) {
-		unix_connected(s);
-		return;
-	}
-	fd = limbo_complete(&s->place);
-	if (fd < 0)
-		relay_abort(&s->relay, -fd);
-	else
-		stream_connected(s, fd);
-}
-
-static void let_signals_end(struct stream *s)
-{
-	list_for_each (pos, &s->waiters)
-		list_entry(pos, struct waiter, link)->call->interruptible = true;
-}
-
-static void stream_message(struct relay *r, const struct msg *m)
-{
-	struct stream *s = container_of(r, struct stream, relay);
-
-	if (s->state != STREAM_CONNECTING)
-		return;
-	if (m->type == MSG_connecting && s->kind != CONNECT_TCP) {
-		let_signals_end(s);
-	} else if (m->type == MSG_connecting) {
-		s->local = m->connecting.local;
-		answer_names(s);
-	} else if (m->type == MSG_connected) {
-		got_connected(s, &m->connected);
-	}
-}
-
-static void stream_tap(struct relay *r, const uint8_t *p, size_t n)
-{
-	struct stream *s = container_of(r, struct stream, relay);
-
-	names_stream_bytes(s->out->tracer->names, &s->answers, p, n);
-}
-
 /* --- sockets that are no more --- */
 
 static void check_timer(struct timer *t)
@@ -530,46 +241,12 @@ static void check_timer(struct timer *t)
 		if (s->kind != CONNECT_TCP || seen_has(&seen, s->cookie, DIAG_CONNECTING))
 			continue;
 		/* Closed, or its own time is over: the kernel knows. */
-		give_up(s);
-		answer_waiters(s);
+		stream_give_up(s);
 	}
 	seen_done(&seen);
 }
 
-/* --- asking --- */
-
-static int ask(struct stream *s)
-{
-	struct tracer *tr = s->out->tracer;
-	const char *path = s->path.sun_path;
-	size_t path_len = s->path_len > offsetof(struct sockaddr_un, sun_path)
-				  ? s->path_len - offsetof(struct sockaddr_un, sun_path)
-				  : 0;
-	struct msg m = {
-		.type = MSG_connect,
-		.connect = {
-			.kind = (uint8_t)s->kind,
-			.any_port = s->any_port,
-			.peer = s->peer,
-			.bind = s->bound,
-			.path = { path, (uint32_t)(*path ? strnlen(path, path_len) : path_len) },
-		},
-	};
-	int r;
-
-	if (tr->link.mux.lost)
-		return link_may_return(&tr->link) ? 0 : -ENETUNREACH;
-	m.id = outgoing_channel(s->out);
-	s->relay.message = stream_message;
-	s->relay.tap = addr_port(&s->peer) == DNS_PORT ? stream_tap : NULL;
-	s->relay.seqpacket = s->kind == CONNECT_UNIX_SEQPACKET;
-	r = relay_start(&s->relay, &tr->loop, &tr->link.mux, m.id, -1, true, stream_over);
-	if (r < 0)
-		return -EADDRNOTAVAIL; /* what connect(2) says when there are no ports left */
-	s->has_channel = true;
-	mux_send(&tr->link.mux, &m);
-	return 0;
-}
+/* --- connecting --- */
 
 /* The address is one that the target has too. */
 static bool means_target(const struct tracer *tr, const struct addr *a)
@@ -599,48 +276,6 @@ static void set_bound(struct stream *s, int fd)
 		addr_set_port(&s->bound, addr_port(&own));
 }
 
-static struct stream *stream_new(struct call *c, int fd, enum connect_kind kind)
-{
-	struct outgoing *out = &c->tracer->outgoing;
-	struct stream *s = calloc(1, sizeof(*s));
-	uint64_t cookie = sock_cookie(fd);
-
-	if (!s || htab_add(&out->by_cookie, &s->node, cookie) < 0) {
-		free(s);
-		return NULL;
-	}
-	s->out = out;
-	s->cookie = cookie;
-	s->kind = kind;
-	s->peer = s->bound = s->local = addr_v4(INADDR_ANY, 0);
-	list_init(&s->waiters);
-	deferred_init(&s->release, stream_release);
-	list_init(&s->link);
-	list_append(&out->connecting, &s->link);
-	return s;
-}
-
-/* The kernel lets no two sockets be in one place: so the one that was there before is no more, and
- * what is still being connected for it is not to be joined with this one. */
-static void displace(struct stream *s)
-{
-	struct htab *places = &s->out->by_place;
-	uint64_t key = (uint64_t)addr_port(&s->place.hold) << 16 | addr_port(&s->place.guest);
-	struct hnode *next;
-
-	for (struct hnode *n = htab_find(places, key); n; n = next) {
-		struct stream *old = container_of(n, struct stream, placed);
-
-		next = htab_next(n);
-		if (addr_equal(&old->place.hold, &s->place.hold) &&
-			addr_equal(&old->place.guest, &s->place.guest)) {
-			give_up(old);
-			answer_waiters(old);
-		}
-	}
-	htab_add(places, &s->placed, key);
-}
-
 /* Begin, or -errno of connect(2) and nothing has happened. */
 static int tcp_start(struct stream *s, int fd, const struct addr *to)
 {
@@ -654,18 +289,18 @@ static int tcp_start(struct stream *s, int fd, const struct addr *to)
 	r = limbo_enter(&out->limbo, fd, to, &s->place);
 	if (r < 0)
 		return r;
-	r = ask(s);
+	r = stream_ask(s);
 	if (r < 0) {
 		sock_end_connect(fd);
 		return r;
 	}
-	displace(s);
+	stream_placed(s);
 	return 0;
 }
 
 void outgoing_connect(struct call *c, int *fd, const struct addr *to, bool nonblock)
 {
-	struct stream *s = stream_new(c, *fd, CONNECT_TCP);
+	struct stream *s = stream_new(&c->tracer->outgoing, *fd, CONNECT_TCP);
 	struct timer *check = &c->tracer->outgoing.check;
 	int r = s ? tcp_start(s, *fd, to) : -ENOMEM;
 
@@ -705,7 +340,7 @@ bool outgoing_again(struct call *c, int *fd, bool nonblock)
 	}
 	/* The kernel has its own error, unless that was asked for: then it says what it says. */
 	error = s->error;
-	htab_del(&s->out->by_cookie, &s->node);
+	stream_forget(s);
 	if (!error)
 		return false;
 	r = sock_connect_now(*fd, &s->place.hold);
@@ -719,30 +354,20 @@ void outgoing_disconnect(struct outgoing *out, int fd)
 
 	if (!s)
 		return;
-	htab_del(&out->by_cookie, &s->node);
+	stream_forget(s);
 	if (s->state == STREAM_CONNECTING) {
-		give_up(s);
-		answer_waiters(s);
+		stream_give_up(s);
 	}
 }
 
 void outgoing_note_own(struct outgoing *out, int fd, const struct addr *to)
 {
-	struct stream *s = calloc(1, sizeof(*s));
+	struct stream *s = stream_new(out, fd, CONNECT_TCP);
 
-	if (!s || htab_add(&out->by_cookie, &s->node, sock_cookie(fd)) < 0) {
-		free(s);
+	if (!s)
 		return;
-	}
-	s->out = out;
-	s->kind = CONNECT_TCP;
-	s->state = STREAM_OVER;
 	s->peer = route_meant(to);
-	s->local = addr_v4(INADDR_ANY, 0);
-	list_init(&s->link);
-	list_init(&s->waiters);
-	deferred_init(&s->release, stream_release);
-	to_past(s);
+	stream_give_up(s);
 }
 
 /* A path ends with its zero byte, as the kernel shows it; an abstract name with its last one. */
@@ -757,13 +382,13 @@ void outgoing_connect_unix(
 	struct call *c, int *fd, const struct sockaddr_un *to, socklen_t len, int type)
 {
 	enum connect_kind kind = type == SOCK_STREAM ? CONNECT_UNIX_STREAM : CONNECT_UNIX_SEQPACKET;
-	struct stream *s = stream_new(c, *fd, kind);
+	struct stream *s = stream_new(&c->tracer->outgoing, *fd, kind);
 	int r = -ENOMEM;
 
 	if (s) {
 		s->path = *to;
 		s->path_len = name_len(to, len);
-		r = ask(s);
+		r = stream_ask(s);
 	}
 	if (r < 0) {
 		if (s)
@@ -790,6 +415,7 @@ bool outgoing_name(struct call *c, int *fd)
 	w = waiter_new(c, s, fd, answer_name);
 	if (!w)
 		return true;
+	w->wants_local = true;
 	w->family = own.sa.sa_family;
 	if (addr_port(&s->local))
 		answer_name(w);
@@ -851,8 +477,7 @@ void outgoing_link_lost(struct outgoing *out)
 
 		if (s->has_channel)
 			continue;
-		stream_failed(s, ENETUNREACH);
-		to_past(s);
+		stream_fail(s, ENETUNREACH);
 	}
 }
 
@@ -861,9 +486,8 @@ void outgoing_link_back(struct outgoing *out)
 	list_for_each_safe (pos, &out->connecting) {
 		struct stream *s = list_entry(pos, struct stream, link);
 
-		if (!s->has_channel && ask(s) < 0) {
-			stream_failed(s, ENETUNREACH);
-			to_past(s);
+		if (!s->has_channel && stream_ask(s) < 0) {
+			stream_fail(s, ENETUNREACH);
 		}
 	}
 }

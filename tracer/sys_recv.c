@@ -420,7 +420,8 @@ static void mend_name(struct call *c, int fd, unsigned i, int room)
 		whole <= 0 || !read_name(c, at, (size_t)MIN(whole, room), &from))
 		return;
 	name_source(c, fd, &from);
-	mem_write(tid, at, &from, (size_t)MIN(MIN(whole, room), (int)addr_len(&from)));
+	room = MIN(room, whole);
+	mem_write(tid, at, &from, (size_t)MIN(room, (int)addr_len(&from)));
 }
 
 static int64_t mend_names(struct call *c, int64_t result, unsigned n)
