@@ -281,10 +281,11 @@ same_as_server() {
 
 # ---- nothing stays --------------------------------------------------------------------------------
 
-# Programs on this machine, without this shell, its subshells and this pipe.
+# Programs on this machine, without this shell, its subshells (of one that is ending only the name is
+# left) and this pipe.
 processes() {
 	ps -eo pid=,args= | awk -v test="$0" '
-		!index($0, test) && $2 != "ps" && $2 !~ /awk/ { print $1, $2, $3, $4 }'
+		!index($0, test) && $2 != "ps" && $2 !~ /awk|^\[bash\]/ { print $1, $2, $3, $4 }'
 }
 
 # Those that were not there when the target had been started.
