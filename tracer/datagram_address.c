@@ -43,16 +43,6 @@ bool dgram_fits(int fd, const struct addr *to)
 	return !dgram_only_v6(fd) || (to->sa.sa_family == AF_INET6 && !addr_is_v4mapped(to));
 }
 
-struct addr dgram_destination(const struct addr *to)
-{
-	struct addr plain = addr_unmap(to);
-
-	if (!addr_is_wildcard(&plain))
-		return plain;
-	return plain.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(to))
-					     : addr_v6(&in6addr_loopback, addr_port(to));
-}
-
 int dgram_own_address(int fd, struct addr *a)
 {
 	struct addr any = dgram_family(fd) == AF_INET ? addr_v4(INADDR_ANY, 0)
@@ -78,7 +68,7 @@ static bool takes(const struct dgram *d, const struct addr *to)
 
 bool datagram_is_own(const struct datagram_table *t, const struct addr *to, struct addr *real)
 {
-	struct addr plain = dgram_destination(to);
+	struct addr plain = route_meant(to);
 
 	list_for_each (pos, &t->sockets) {
 		const struct dgram *d = list_entry(pos, struct dgram, link);
@@ -182,7 +172,7 @@ enum side datagram_route(struct call *c, int fd, const struct addr *to, struct a
 	struct datagram_table *t = dgram_table(c);
 	struct tracer *tr = c->tracer;
 	struct dgram *d = datagram_find(t, fd);
-	struct addr plain = dgram_destination(to);
+	struct addr plain = route_meant(to);
 
 	*real = *to;
 	/* Who has sent something is answered on the side that it came from. */
@@ -194,8 +184,8 @@ enum side datagram_route(struct call *c, int fd, const struct addr *to, struct a
 	}
 	if (dgram_is_near(tr, &plain) && datagram_is_own(t, to, real))
 		return SIDE_LOCAL;
-	if (tr->link.here)
-		return SIDE_LOCAL;
+	if (sock_has_device(fd))
+		return SIDE_LOCAL; /* of this machine, where no stand-in is */
 	return route_to(tr, c, IPPROTO_UDP, to);
 }
 

@@ -73,7 +73,7 @@ static struct ask *ask_new(struct dgram *d, const struct addr *to)
 	a->fd = -1;
 	a->cookie = d->cookie;
 	if (to)
-		a->to = dgram_destination(to);
+		a->to = route_meant(to);
 	list_append(&d->uplink->asks, &a->link);
 	uplink_connect(d->uplink, to ? &a->to : NULL);
 	return a;
@@ -180,7 +180,7 @@ void dgram_connected(struct uplink *up, int error, const struct addr *local)
  * keeps their datagrams away from this one. */
 static void connect_sharing(struct call *c, struct dgram *d, int fd, const struct addr *to)
 {
-	struct addr peer = dgram_destination(to);
+	struct addr peer = route_meant(to);
 	const struct addr *local = d->bound && !addr_is_wildcard(&d->asked) ? &d->asked
 									    : &dgram_no_addr;
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "dgram.h"
+#include "route.h"
 #include "util.h"
 
 int dgram_relay(struct datagram_table *t, struct dgram *d, int fd)
@@ -52,7 +53,7 @@ static int pending_error(struct dgram *d, int fd, const struct addr *to)
 int64_t datagram_send(struct datagram_table *t, int fd, const struct addr *to, const uint8_t *p,
 	size_t n, size_t segment)
 {
-	struct addr peer = dgram_destination(to);
+	struct addr peer = route_meant(to);
 	struct dgram *d;
 	size_t at = 0;
 	int r;
@@ -106,7 +107,7 @@ static int64_t send_probed(struct datagram_table *t, const struct probe *p)
 {
 	int64_t n = datagram_send(t, p->fd, &p->to, p->bytes, p->n, p->segment);
 	struct dgram *d = n < 0 ? NULL : datagram_find(t, p->fd);
-	struct addr peer = dgram_destination(&p->to);
+	struct addr peer = route_meant(&p->to);
 	struct standin *s;
 
 	if (d && d->uplink)
@@ -148,7 +149,7 @@ static void probe_failed(struct uplink *up, int error, const struct addr *peer)
 static void probe_renewed(struct uplink *up)
 {
 	const struct probe *p = up->opening;
-	struct addr peer = dgram_destination(&p->to);
+	struct addr peer = route_meant(&p->to);
 
 	uplink_connect(up, &peer);
 }
@@ -166,7 +167,7 @@ bool datagram_probe(struct call *c, int fd, const struct addr *to, const uint8_t
 {
 	struct datagram_table *t = dgram_table(c);
 	struct dgram *d = datagram_find(t, fd);
-	struct addr peer = dgram_destination(to);
+	struct addr peer = route_meant(to);
 	struct addr there = dgram_family(fd) == AF_INET ? addr_v4(INADDR_ANY, 0)
 							: addr_v6(&in6addr_any, 0);
 	struct probe *p;

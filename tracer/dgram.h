@@ -71,9 +71,6 @@ bool dgram_may_broadcast(int fd);
  */
 bool dgram_fits(int fd, const struct addr *to);
 
-/* dgram_destination() - never v4-mapped; nowhere is loopback, as the kernel takes it, too. */
-struct addr dgram_destination(const struct addr *to);
-
 /* dgram_own_address() - a socket that has none gets a port as the kernel would give it itself. 0 or
  * -errno. */
 int dgram_own_address(int fd, struct addr *a);
