@@ -285,6 +285,7 @@ void call_begin(
 		call_interrupted(c);
 	if (c->state == CALL_REJOIN && is_same(c, def, arg) && !was_another(c)) {
 		c->id = id;
+		c->doubtful = false;
 		call_set_state(c, CALL_HANDLED);
 		if (c->done)
 			c->tracer->trap->finish(c);

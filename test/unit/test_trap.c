@@ -170,6 +170,21 @@ static void an_answer_that_found_nobody_is_given_whatever_was_missed(void **stat
 	assert_int_equal(worked, 1);
 }
 
+/* First in doubt, and then for certain. */
+static void an_answer_lost_twice_is_given_again(void **state)
+{
+	(void)state;
+	call_begin(&thread, &quick, args, 1);
+	assert_true(call_interrupted(&thread.call));
+	gone = true;
+	call_begin(&thread, &quick, args, 2);
+	gone = false;
+	tracer.missed_id = 3;
+	call_begin(&thread, &quick, args, 4);
+	assert_int_equal(answered, 101);
+	assert_int_equal(worked, 1);
+}
+
 static void another_call_does_not_get_the_answer(void **state)
 {
 	(void)state;
@@ -281,6 +296,7 @@ int main(void)
 		cmocka_unit_test_setup(an_answer_that_was_taken_is_not_given_to_the_next, fresh),
 		cmocka_unit_test_setup(
 			an_answer_that_found_nobody_is_given_whatever_was_missed, fresh),
+		cmocka_unit_test_setup(an_answer_lost_twice_is_given_again, fresh),
 		cmocka_unit_test_setup(another_call_does_not_get_the_answer, fresh),
 		cmocka_unit_test_setup(a_wait_goes_on_through_signals, fresh),
 		cmocka_unit_test_setup(a_wait_answered_while_the_thread_is_away, fresh),
