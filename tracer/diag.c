@@ -71,7 +71,13 @@ static int diag_dump(struct diag *d, sa_family_t family, int protocol, unsigned 
 	}
 }
 
-int diag_queue_room(struct diag *d, const struct addr *at)
+static uint64_t diag_cookie(const struct inet_diag_msg *m)
+{
+	return m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
+}
+
+/* The listener at that address. 0 and what the kernel says of it, or -errno. */
+static int ask_listener(struct diag *d, const struct addr *at, struct inet_diag_msg *m)
 {
 	struct {
 		struct nlmsghdr h;
@@ -98,15 +104,26 @@ int diag_queue_room(struct diag *d, const struct addr *at)
 	if (recv(d->fd, &reply, sizeof(reply), 0) < (ssize_t)offsetof(typeof(reply), more) ||
 		reply.h.nlmsg_type != SOCK_DIAG_BY_FAMILY || reply.m.idiag_state != TCP_LISTEN)
 		return -EOPNOTSUPP;
-	/* The kernel takes one more than the backlog says. */
-	return reply.m.idiag_rqueue > reply.m.idiag_wqueue
-		       ? 0
-		       : (int)(reply.m.idiag_wqueue - reply.m.idiag_rqueue + 1);
+	*m = reply.m;
+	return 0;
 }
 
-static uint64_t diag_cookie(const struct inet_diag_msg *m)
+int diag_queue_room(struct diag *d, const struct addr *at)
 {
-	return m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
+	struct inet_diag_msg m;
+	int r = ask_listener(d, at, &m);
+
+	if (r < 0)
+		return r;
+	/* The kernel takes one more than the backlog says. */
+	return m.idiag_rqueue > m.idiag_wqueue ? 0 : (int)(m.idiag_wqueue - m.idiag_rqueue + 1);
+}
+
+bool diag_is_listening(struct diag *d, const struct addr *at, uint64_t cookie)
+{
+	struct inet_diag_msg m;
+
+	return ask_listener(d, at, &m) == 0 && diag_cookie(&m) == cookie;
 }
 
 static enum diag_which kind_of(const struct inet_diag_msg *m)

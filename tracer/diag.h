@@ -53,4 +53,8 @@ bool diag_tells_of_bound(struct diag *d);
  * before: the answer is that of one of them. */
 int diag_queue_room(struct diag *d, const struct addr *at);
 
+/* diag_is_listening() - the socket listens at that address. False, too: it is one of several that
+ * do, or the kernel does not tell. */
+bool diag_is_listening(struct diag *d, const struct addr *at, uint64_t cookie);
+
 #endif

@@ -500,8 +500,14 @@ static struct sock *taker(const struct sock_table *t, const struct addr *to)
 /* It may have been closed just now. */
 struct sock *sock_listening(struct sock_table *t, const struct addr *to)
 {
-	if (!taker(t, to))
+	struct sock *s = taker(t, to);
+	struct addr at;
+
+	if (!s)
 		return NULL;
+	at = sock_reaches(s, to->sa.sa_family);
+	if (diag_is_listening(&t->diag, &at, s->cookie))
+		return s;
 	check_sockets(t, false);
 	return taker(t, to);
 }

@@ -55,13 +55,11 @@ static void connect_tcp(struct call *c, int *fd, const struct addr *to, bool non
 		call_continue(c);
 		return;
 	}
-	if (route_to(tr, c, IPPROTO_TCP, to) == SIDE_REMOTE) {
-		outgoing_connect(c, fd, to, nonblock);
-		return;
-	}
 	own = route_own_listener(tr, to);
 	if (own)
 		connect_own(c, *fd, to, own, nonblock);
+	else if (route_to(tr, c, IPPROTO_TCP, to) == SIDE_REMOTE)
+		outgoing_connect(c, fd, to, nonblock);
 	else
 		call_continue(c);
 }
