@@ -114,8 +114,7 @@ static int bind_for(struct addr *bind, const struct addr *peer)
 		return 0;
 	if (!addr_is_wildcard(bind))
 		return -ENETUNREACH;
-	*bind = peer->sa.sa_family == AF_INET6 ? addr_v6(&in6addr_any, port)
-					       : addr_v4(INADDR_ANY, port);
+	*bind = addr_any(peer->sa.sa_family, port);
 	return 0;
 }
 

@@ -280,8 +280,7 @@ static const struct channel_ops udp_channel = {
 static bool bind_address(const struct msg_udp_open *o, sa_family_t family, struct addr *a)
 {
 	if (addr_is_wildcard(&o->bind)) {
-		*a = family == AF_INET6 ? addr_v6(&in6addr_any, addr_port(&o->bind))
-					: addr_v4(INADDR_ANY, addr_port(&o->bind));
+		*a = addr_any(family, addr_port(&o->bind));
 		return addr_port(a);
 	}
 	*a = addr_map(&o->bind, family);

@@ -26,6 +26,17 @@ struct addr addr_v6(const struct in6_addr *ip, uint16_t port)
 	return a;
 }
 
+struct addr addr_any(sa_family_t family, uint16_t port)
+{
+	return family == AF_INET ? addr_v4(INADDR_ANY, port) : addr_v6(&in6addr_any, port);
+}
+
+struct addr addr_loopback(sa_family_t family, uint16_t port)
+{
+	return family == AF_INET ? addr_v4(INADDR_LOOPBACK, port)
+				 : addr_v6(&in6addr_loopback, port);
+}
+
 int addr_from_sockaddr(struct addr *a, const void *sa, size_t len)
 {
 	sa_family_t family;
@@ -89,6 +100,13 @@ struct addr addr_map(const struct addr *a, sa_family_t family)
 		return *a;
 	memcpy(&ip.s6_addr[12], &a->in.sin_addr, sizeof(a->in.sin_addr));
 	return addr_v6(&ip, addr_port(a));
+}
+
+struct addr addr_meant(const struct addr *to)
+{
+	struct addr a = addr_unmap(to);
+
+	return addr_is_wildcard(&a) ? addr_loopback(a.sa.sa_family, addr_port(&a)) : a;
 }
 
 bool addr_is_wildcard(const struct addr *a)

@@ -21,6 +21,10 @@ struct addr {
 struct addr addr_v4(uint32_t host_order, uint16_t port);
 struct addr addr_v6(const struct in6_addr *ip, uint16_t port);
 
+/* addr_any(), addr_loopback() - the unspecified and the loopback address of AF_INET or AF_INET6. */
+struct addr addr_any(sa_family_t family, uint16_t port);
+struct addr addr_loopback(sa_family_t family, uint16_t port);
+
 /* addr_from_sockaddr() - 0, or -EAFNOSUPPORT / -EINVAL (too short for its family, bind(2)). */
 int addr_from_sockaddr(struct addr *a, const void *sa, size_t len);
 
@@ -47,6 +51,10 @@ struct addr addr_unmap(const struct addr *a);
 
 /* addr_map() - the address as a socket of that family shows it: IPv4 on AF_INET6 is v4-mapped. */
 struct addr addr_map(const struct addr *a, sa_family_t family);
+
+/* addr_meant() - where something that is sent to the address goes: never v4-mapped, and loopback
+ * for the unspecified one (ip(7)). */
+struct addr addr_meant(const struct addr *to);
 
 /* addr_format() - "10.1.2.3:80", "[fd00::1]:80"; returns s. */
 const char *addr_format(const struct addr *a, char s[static ADDR_STRLEN]);

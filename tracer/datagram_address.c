@@ -7,20 +7,6 @@
 #include "route.h"
 #include "util.h"
 
-sa_family_t dgram_family(int fd)
-{
-	return (sa_family_t)sock_family(fd);
-}
-
-bool dgram_only_v6(int fd)
-{
-	int on = 0;
-	socklen_t len = sizeof(on);
-
-	return dgram_family(fd) == AF_INET6 &&
-	       getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on;
-}
-
 bool dgram_may_broadcast(int fd)
 {
 	int on = 0;
@@ -38,15 +24,14 @@ bool datagram_may_not_broadcast(int fd, const struct addr *to)
 
 bool dgram_fits(int fd, const struct addr *to)
 {
-	if (dgram_family(fd) == AF_INET)
+	if (sock_family(fd) == AF_INET)
 		return to->sa.sa_family == AF_INET;
-	return !dgram_only_v6(fd) || (to->sa.sa_family == AF_INET6 && !addr_is_v4mapped(to));
+	return !sock_only_v6(fd) || (to->sa.sa_family == AF_INET6 && !addr_is_v4mapped(to));
 }
 
 int dgram_own_address(int fd, struct addr *a)
 {
-	struct addr any = dgram_family(fd) == AF_INET ? addr_v4(INADDR_ANY, 0)
-						      : addr_v6(&in6addr_any, 0);
+	struct addr any = addr_any(sock_family(fd), 0);
 	int r = addr_of_socket(fd, a);
 
 	if (r < 0 || addr_port(a))
@@ -68,7 +53,7 @@ static bool takes(const struct dgram *d, const struct addr *to)
 
 bool datagram_is_own(const struct datagram_table *t, const struct addr *to, struct addr *real)
 {
-	struct addr plain = route_meant(to);
+	struct addr plain = addr_meant(to);
 
 	list_for_each (pos, &t->sockets) {
 		const struct dgram *d = list_entry(pos, struct dgram, link);
@@ -78,8 +63,7 @@ bool datagram_is_own(const struct datagram_table *t, const struct addr *to, stru
 		if (!addr_is_wildcard(&d->real))
 			plain = d->real;
 		else if (!addr_is_loopback(&plain))
-			plain = plain.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, 0)
-							      : addr_v6(&in6addr_loopback, 0);
+			plain = addr_loopback(plain.sa.sa_family, 0);
 		addr_set_port(&plain, addr_port(&d->real));
 		*real = addr_map(&plain, to->sa.sa_family);
 		return true;
@@ -144,14 +128,14 @@ bool datagram_addresses(
 		return false;
 	if (peer) {
 		if (connected)
-			*peer = addr_map(&d->peer, dgram_family(fd));
+			*peer = addr_map(&d->peer, sock_family(fd));
 		else if (addr_of_peer(fd, &a) < 0 || !believed_source(t, &a, peer))
 			return false;
 	}
 	if (!local)
 		return true;
 	if (connected && d->local.sa.sa_family != AF_UNSPEC) {
-		*local = addr_map(&d->local, dgram_family(fd));
+		*local = addr_map(&d->local, sock_family(fd));
 		if (d->bound && !d->any_port)
 			addr_set_port(local, addr_port(&d->asked));
 		return true;
@@ -162,17 +146,12 @@ bool datagram_addresses(
 	return true;
 }
 
-bool dgram_is_near(const struct tracer *tr, const struct addr *to)
-{
-	return addr_is_loopback(to) || addr_is_wildcard(to) || link_has_address(&tr->link, to);
-}
-
 enum side datagram_route(struct call *c, int fd, const struct addr *to, struct addr *real)
 {
 	struct datagram_table *t = dgram_table(c);
 	struct tracer *tr = c->tracer;
 	struct dgram *d = datagram_find(t, fd);
-	struct addr plain = route_meant(to);
+	struct addr plain = addr_meant(to);
 
 	*real = *to;
 	/* Who has sent something is answered on the side that it came from. */
@@ -182,7 +161,7 @@ enum side datagram_route(struct call *c, int fd, const struct addr *to, struct a
 		datagram_is_own(t, to, real);
 		return SIDE_LOCAL;
 	}
-	if (dgram_is_near(tr, &plain) && datagram_is_own(t, to, real))
+	if (route_is_target(tr, &plain) && datagram_is_own(t, to, real))
 		return SIDE_LOCAL;
 	if (sock_has_device(fd))
 		return SIDE_LOCAL; /* of this machine, where no stand-in is */
@@ -192,11 +171,9 @@ enum side datagram_route(struct call *c, int fd, const struct addr *to, struct a
 struct addr dgram_bind_there(const struct tracer *tr, const struct addr *asked, uint16_t port)
 {
 	struct addr plain = addr_unmap(asked);
-	struct addr any = plain.sa.sa_family == AF_INET ? addr_v4(INADDR_ANY, 0)
-							: addr_v6(&in6addr_any, 0);
 
-	if (!dgram_is_near(tr, &plain))
-		plain = any;
+	if (!route_is_target(tr, &plain))
+		plain = addr_any(plain.sa.sa_family, 0);
 	addr_set_port(&plain, port);
 	return plain;
 }

@@ -7,6 +7,7 @@
 
 #include "dgram.h"
 #include "log.h"
+#include "route.h"
 #include "sock.h"
 #include "util.h"
 
@@ -54,12 +55,12 @@ static int remember(struct datagram_table *t, int fd, const struct addr *asked)
 	return 0;
 }
 
-/* Bind at the asked port, or where a socket of the guest's that shares it is, or elsewhere when
- * somebody else has it. */
-static int bind_here(struct datagram_table *t, int fd, const struct addr *asked)
+/* Bind at the asked port, or where the socket of the guest's is that has it (own, or NULL), or
+ * elsewhere when somebody else has it. */
+static int bind_here(
+	struct datagram_table *t, int fd, const struct addr *asked, const struct dgram *own)
 {
 	struct sock_table *socks = &t->tracer->socks;
-	const struct dgram *own = addr_port(asked) ? holder(t, asked) : NULL;
 	uint16_t port = own ? addr_port(&own->real) : addr_port(asked);
 	int first = sock_bind_near(socks, fd, asked, port), r = first;
 	struct addr real;
@@ -76,7 +77,7 @@ static int bind_here(struct datagram_table *t, int fd, const struct addr *asked)
 static bool wants_remote(const struct tracer *tr, const struct addr *asked)
 {
 	return tr->cfg->incoming != INCOMING_OFF && tr->link.open && !tr->link.here &&
-	       addr_port(asked) && dgram_is_near(tr, asked);
+	       addr_port(asked) && route_is_target(tr, asked);
 }
 
 /* The socket is bound: join it to an uplink, its own or that of a socket which it shares with. */
@@ -86,7 +87,7 @@ static void join(struct datagram_table *t, int fd, struct uplink *up)
 
 	if (!d || !up)
 		return;
-	uplink_guest_is_at(up, &d->real, dgram_only_v6(fd));
+	uplink_guest_is_at(up, &d->real, sock_only_v6(fd));
 	dgram_use_uplink(d, up);
 }
 
@@ -127,7 +128,7 @@ static void bind_end(struct binding *b, int error)
 	/* This agent, or its kernel, cannot: that was said, and is no failure that bind(2) knows.
 	 */
 	if (r == 0 || r == -EOPNOTSUPP)
-		r = bind_here(t, b->fd, &b->asked);
+		r = bind_here(t, b->fd, &b->asked, holder(t, &b->asked));
 	if (r == 0 && !error) {
 		join(t, b->fd, b->uplink);
 		call_note(c, "%s the target's port %u",
@@ -176,7 +177,7 @@ static int binding_new(struct binding **out, struct call *c, int fd, const struc
 
 	if (r == 0 && !up)
 		r = uplink_new(&up, &t->uplinks, &dgram_uplink_ops, c->tracer->cfg->incoming,
-			dgram_family(fd), &there);
+			sock_family(fd), &there);
 	if (r < 0) {
 		free(b);
 		return r;
@@ -218,7 +219,7 @@ void datagram_bind(struct call *c, int fd, const struct addr *asked)
 	struct addr at;
 	int r;
 
-	if (!dgram_fits(fd, asked) || asked->sa.sa_family != dgram_family(fd) ||
+	if (!dgram_fits(fd, asked) || asked->sa.sa_family != sock_family(fd) ||
 		addr_of_socket(fd, &at) < 0 || addr_port(&at)) {
 		call_continue(c);
 		return;
@@ -228,7 +229,7 @@ void datagram_bind(struct call *c, int fd, const struct addr *asked)
 		return;
 	}
 	shared = shared_with(own);
-	r = bind_here(t, fd, asked);
+	r = bind_here(t, fd, asked, own);
 	if (r == 0)
 		join(t, fd, shared);
 	dgram_uplink_unref(shared);

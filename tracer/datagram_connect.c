@@ -73,7 +73,7 @@ static struct ask *ask_new(struct dgram *d, const struct addr *to)
 	a->fd = -1;
 	a->cookie = d->cookie;
 	if (to)
-		a->to = route_meant(to);
+		a->to = addr_meant(to);
 	list_append(&d->uplink->asks, &a->link);
 	uplink_connect(d->uplink, to ? &a->to : NULL);
 	return a;
@@ -126,7 +126,7 @@ void dgram_connect_again(struct dgram *d)
 
 static int connect_to(int fd, const struct addr *to)
 {
-	struct addr mapped = addr_map(to, dgram_family(fd));
+	struct addr mapped = addr_map(to, sock_family(fd));
 
 	return connect(fd, &mapped.sa, addr_len(&mapped)) < 0 ? -errno : 0;
 }
@@ -180,7 +180,7 @@ void dgram_connected(struct uplink *up, int error, const struct addr *local)
  * keeps their datagrams away from this one. */
 static void connect_sharing(struct call *c, struct dgram *d, int fd, const struct addr *to)
 {
-	struct addr peer = route_meant(to);
+	struct addr peer = addr_meant(to);
 	const struct addr *local = d->bound && !addr_is_wildcard(&d->asked) ? &d->asked
 									    : &dgram_no_addr;
 

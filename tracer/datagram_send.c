@@ -25,13 +25,13 @@ int dgram_relay(struct datagram_table *t, struct dgram *d, int fd)
 	if (!d->uplink || !uplink_is_open(d->uplink)) {
 		there = dgram_bind_there(t->tracer, d->bound ? &d->asked : &at,
 			addr_port(d->bound ? &d->asked : &at));
-		r = uplink_new(&up, &t->uplinks, &dgram_uplink_ops, INCOMING_OFF, dgram_family(fd),
-			&there);
+		r = uplink_new(
+			&up, &t->uplinks, &dgram_uplink_ops, INCOMING_OFF, sock_family(fd), &there);
 		if (r < 0)
 			return r;
 		dgram_use_uplink(d, up);
 	}
-	uplink_guest_is_at(d->uplink, &at, dgram_only_v6(fd));
+	uplink_guest_is_at(d->uplink, &at, sock_only_v6(fd));
 	return 0;
 }
 
@@ -53,7 +53,7 @@ static int pending_error(struct dgram *d, int fd, const struct addr *to)
 int64_t datagram_send(struct datagram_table *t, int fd, const struct addr *to, const uint8_t *p,
 	size_t n, size_t segment)
 {
-	struct addr peer = route_meant(to);
+	struct addr peer = addr_meant(to);
 	struct dgram *d;
 	size_t at = 0;
 	int r;
@@ -107,7 +107,7 @@ static int64_t send_probed(struct datagram_table *t, const struct probe *p)
 {
 	int64_t n = datagram_send(t, p->fd, &p->to, p->bytes, p->n, p->segment);
 	struct dgram *d = n < 0 ? NULL : datagram_find(t, p->fd);
-	struct addr peer = route_meant(&p->to);
+	struct addr peer = addr_meant(&p->to);
 	struct standin *s;
 
 	if (d && d->uplink)
@@ -149,7 +149,7 @@ static void probe_failed(struct uplink *up, int error, const struct addr *peer)
 static void probe_renewed(struct uplink *up)
 {
 	const struct probe *p = up->opening;
-	struct addr peer = route_meant(&p->to);
+	struct addr peer = addr_meant(&p->to);
 
 	uplink_connect(up, &peer);
 }
@@ -167,9 +167,8 @@ bool datagram_probe(struct call *c, int fd, const struct addr *to, const uint8_t
 {
 	struct datagram_table *t = dgram_table(c);
 	struct dgram *d = datagram_find(t, fd);
-	struct addr peer = route_meant(to);
-	struct addr there = dgram_family(fd) == AF_INET ? addr_v4(INADDR_ANY, 0)
-							: addr_v6(&in6addr_any, 0);
+	struct addr peer = addr_meant(to);
+	struct addr there = addr_any(sock_family(fd), 0);
 	struct probe *p;
 
 	if (sock_is_nonblocking(fd) || (d && d->uplink && uplink_knows(d->uplink, &peer)))
@@ -178,8 +177,8 @@ bool datagram_probe(struct call *c, int fd, const struct addr *to, const uint8_t
 	if (!p)
 		return false;
 	there = dgram_bind_there(c->tracer, d && d->bound ? &d->asked : &there, 0);
-	if (uplink_new(&p->uplink, &t->uplinks, &probe_ops, INCOMING_OFF, dgram_family(fd),
-		    &there) < 0) {
+	if (uplink_new(&p->uplink, &t->uplinks, &probe_ops, INCOMING_OFF, sock_family(fd), &there) <
+		0) {
 		free(p);
 		return false;
 	}

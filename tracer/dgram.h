@@ -63,8 +63,6 @@ void dgram_check(struct datagram_table *t);
 
 /* --- datagram_address.c: what addresses mean --- */
 
-sa_family_t dgram_family(int fd);
-bool dgram_only_v6(int fd);
 bool dgram_may_broadcast(int fd);
 
 /* dgram_fits() - the kernel takes such an address for such a socket, whatever becomes of it then.
@@ -74,9 +72,6 @@ bool dgram_fits(int fd, const struct addr *to);
 /* dgram_own_address() - a socket that has none gets a port as the kernel would give it itself. 0 or
  * -errno. */
 int dgram_own_address(int fd, struct addr *a);
-
-/* dgram_is_near() - an address of the target's, loopback among them. */
-bool dgram_is_near(const struct tracer *tr, const struct addr *to);
 
 /* dgram_bind_there() - what the agent shall bind its socket to. An address of this machine alone
  * means nothing there. */

@@ -54,11 +54,6 @@ void limbo_done(struct limbo *l)
 	}
 }
 
-static struct addr loopback(enum limbo_family f)
-{
-	return f == LIMBO_IPV4 ? addr_v4(INADDR_LOOPBACK, 0) : addr_v6(&in6addr_loopback, 0);
-}
-
 /* A socket bound to that address, whose port others of ours may share; or -errno. */
 static int bound_socket(const struct addr *at)
 {
@@ -90,7 +85,7 @@ static int fill(struct limbo_hold *h)
 
 static int hold_new(struct limbo *l, enum limbo_family f)
 {
-	const struct addr any = loopback(f);
+	const struct addr any = addr_loopback(f == LIMBO_IPV4 ? AF_INET : AF_INET6, 0);
 	struct limbo_hold *h;
 	int r;
 

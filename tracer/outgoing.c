@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include "arch.h"
 #include "log.h"
@@ -167,16 +166,6 @@ static void answer_connect(struct waiter *w)
 		call_return(c, r);
 }
 
-static unsigned send_timeout_ms(int fd)
-{
-	struct timeval tv = { 0 };
-	socklen_t len = sizeof(tv);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, &len) < 0)
-		return 0;
-	return (unsigned)(MIN(tv.tv_sec, 1000000) * 1000 + (tv.tv_usec + 999) / 1000);
-}
-
 static void wait_for_connection(struct call *c, struct stream *s, int *fd, bool first)
 {
 	struct waiter *w;
@@ -194,7 +183,7 @@ static void wait_for_connection(struct call *c, struct stream *s, int *fd, bool 
 		return;
 	}
 	w->first = first;
-	ms = send_timeout_ms(w->fd);
+	ms = sock_timeout_ms(w->fd, SO_SNDTIMEO);
 	c->has_timeout = ms;
 	if (ms)
 		loop_timer(&c->tracer->loop, &w->timeout, ms);
@@ -248,12 +237,6 @@ static void check_timer(struct timer *t)
 
 /* --- connecting --- */
 
-/* The address is one that the target has too. */
-static bool means_target(const struct tracer *tr, const struct addr *a)
-{
-	return addr_is_wildcard(a) || addr_is_loopback(a) || link_has_address(&tr->link, a);
-}
-
 /* What the guest bound its socket to, as far as that is the target's affair. A port that the
  * kernel chose here will be the same there, if it is free. */
 static void set_bound(struct stream *s, int fd)
@@ -262,15 +245,14 @@ static void set_bound(struct stream *s, int fd)
 	const struct sock *known = sock_find(&tr->socks, fd);
 	struct addr own;
 
-	s->bound = s->peer.sa.sa_family == AF_INET ? addr_v4(INADDR_ANY, 0)
-						   : addr_v6(&in6addr_any, 0);
+	s->bound = addr_any(s->peer.sa.sa_family, 0);
 	if (known)
 		own = known->asked;
 	else if (addr_of_socket(fd, &own) < 0)
 		return;
 	own = addr_unmap(&own);
 	s->any_port = !known || known->any_port;
-	if (own.sa.sa_family == s->bound.sa.sa_family && means_target(tr, &own))
+	if (own.sa.sa_family == s->bound.sa.sa_family && route_is_target(tr, &own))
 		s->bound = own;
 	else
 		addr_set_port(&s->bound, addr_port(&own));
@@ -282,7 +264,7 @@ static int tcp_start(struct stream *s, int fd, const struct addr *to)
 	struct outgoing *out = s->out;
 	int r;
 
-	s->peer = route_meant(to);
+	s->peer = addr_meant(to);
 	set_bound(s, fd);
 	if (out->tracer->link.mux.lost && !link_may_return(&out->tracer->link))
 		return -ENETUNREACH;
@@ -321,11 +303,13 @@ void outgoing_connect(struct call *c, int *fd, const struct addr *to, bool nonbl
 bool outgoing_again(struct call *c, int *fd, bool nonblock)
 {
 	struct stream *s = stream_find(&c->tracer->outgoing, *fd);
+	bool fresh;
 	int error, r;
 
 	if (!s)
 		return false;
-	if (s->state == STREAM_CONNECTING && sock_is_fresh(*fd)) {
+	fresh = sock_is_fresh(*fd);
+	if (s->state == STREAM_CONNECTING && fresh) {
 		/* Its own time is over, or shutdown(2) has ended it: the kernel knows. */
 		outgoing_disconnect(&c->tracer->outgoing, *fd);
 		return false;
@@ -334,7 +318,7 @@ bool outgoing_again(struct call *c, int *fd, bool nonblock)
 		wait_for_connection(c, s, fd, false);
 		return true;
 	}
-	if (s->state == STREAM_CONNECTING || s->state == STREAM_CONNECTED || !sock_is_fresh(*fd)) {
+	if (s->state == STREAM_CONNECTING || s->state == STREAM_CONNECTED || !fresh) {
 		call_continue(c);
 		return true;
 	}
@@ -355,9 +339,8 @@ void outgoing_disconnect(struct outgoing *out, int fd)
 	if (!s)
 		return;
 	stream_forget(s);
-	if (s->state == STREAM_CONNECTING) {
+	if (s->state == STREAM_CONNECTING)
 		stream_give_up(s);
-	}
 }
 
 void outgoing_note_own(struct outgoing *out, int fd, const struct addr *to)
@@ -366,7 +349,7 @@ void outgoing_note_own(struct outgoing *out, int fd, const struct addr *to)
 
 	if (!s)
 		return;
-	s->peer = route_meant(to);
+	s->peer = addr_meant(to);
 	stream_give_up(s);
 }
 
@@ -475,9 +458,8 @@ void outgoing_link_lost(struct outgoing *out)
 	list_for_each_safe (pos, &out->connecting) {
 		struct stream *s = list_entry(pos, struct stream, link);
 
-		if (s->has_channel)
-			continue;
-		stream_fail(s, ENETUNREACH);
+		if (!s->has_channel)
+			stream_fail(s, ENETUNREACH);
 	}
 }
 
@@ -486,8 +468,7 @@ void outgoing_link_back(struct outgoing *out)
 	list_for_each_safe (pos, &out->connecting) {
 		struct stream *s = list_entry(pos, struct stream, link);
 
-		if (!s->has_channel && stream_ask(s) < 0) {
+		if (!s->has_channel && stream_ask(s) < 0)
 			stream_fail(s, ENETUNREACH);
-		}
 	}
 }

@@ -409,17 +409,6 @@ static bool is_any_named(const struct selector *s, const char *const *names, uns
 	return false;
 }
 
-/* The address as the selectors know it. */
-static struct addr plain(const struct addr *to)
-{
-	struct addr a = addr_unmap(to);
-
-	if (addr_is_wildcard(&a))
-		a = a.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(to))
-					      : addr_v6(&in6addr_loopback, addr_port(to));
-	return a;
-}
-
 static bool selects(const struct selector *s, int protocol, const struct addr *to,
 	const char *const *names, unsigned nnames)
 {
@@ -446,7 +435,7 @@ enum side policy_address(const struct policy *p, int protocol, const struct addr
 	const char *const *names, unsigned nnames, const char **why)
 {
 	const struct list_of *l = &p->outgoing;
-	struct addr a = plain(to);
+	struct addr a = addr_meant(to);
 
 	if (p->ignore_localhost && addr_is_loopback(&a)) {
 		*why = "--ignore-localhost";

@@ -3,18 +3,7 @@
 #include "tracer.h"
 #include "trap.h"
 
-struct addr route_meant(const struct addr *to)
-{
-	struct addr a = addr_unmap(to);
-
-	if (!addr_is_wildcard(&a))
-		return a;
-	return a.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(&a))
-					 : addr_v6(&in6addr_loopback, addr_port(&a));
-}
-
-/* An address where the target's own programs would reach each other. */
-static bool is_target_itself(const struct tracer *tr, const struct addr *to)
+bool route_is_target(const struct tracer *tr, const struct addr *to)
 {
 	return addr_is_loopback(to) || addr_is_wildcard(to) || link_has_address(&tr->link, to);
 }
@@ -28,8 +17,8 @@ static bool comes_back(const struct tracer *tr, const struct sock *s, const stru
 
 struct sock *route_own_listener(struct tracer *tr, const struct addr *to)
 {
-	struct addr real = route_meant(to);
-	struct sock *s = is_target_itself(tr, to) ? sock_listening(&tr->socks, &real) : NULL;
+	struct addr real = addr_meant(to);
+	struct sock *s = route_is_target(tr, to) ? sock_listening(&tr->socks, &real) : NULL;
 
 	return s && !comes_back(tr, s, to) ? s : NULL;
 }
@@ -40,7 +29,7 @@ static bool is_own(struct tracer *tr, int protocol, const struct addr *to)
 
 	if (protocol == IPPROTO_TCP)
 		return route_own_listener(tr, to);
-	return is_target_itself(tr, to) && datagram_is_own(&tr->datagrams, to, &real);
+	return route_is_target(tr, to) && datagram_is_own(&tr->datagrams, to, &real);
 }
 
 enum side route_to(struct tracer *tr, struct call *c, int protocol, const struct addr *to)

@@ -13,9 +13,9 @@ struct tracer;
  * with the call for -v; c may be NULL. */
 enum side route_to(struct tracer *tr, struct call *c, int protocol, const struct addr *to);
 
-/* route_meant() - where a connection to that address goes: loopback, if it is unspecified (ip(7)).
- */
-struct addr route_meant(const struct addr *to);
+/* route_is_target() - an address where the target's own programs reach each other: one of the
+ * target's, loopback, or the unspecified one. */
+bool route_is_target(const struct tracer *tr, const struct addr *to);
 
 /* route_own_listener() - the guest's own TCP listener that a connection to that address reaches, or
  * NULL. */

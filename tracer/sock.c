@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "log.h"
 #include "tracer.h"
@@ -116,9 +117,24 @@ static bool is_our_netns(int fd)
 	return get_cookie(fd, SO_NETNS_COOKIE) == ours;
 }
 
-int sock_family(int fd)
+sa_family_t sock_family(int fd)
 {
-	return get_option(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC);
+	return (sa_family_t)get_option(fd, SOL_SOCKET, SO_DOMAIN, AF_UNSPEC);
+}
+
+bool sock_only_v6(int fd)
+{
+	return get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+}
+
+unsigned sock_timeout_ms(int fd, int option)
+{
+	struct timeval tv = { 0 };
+	socklen_t len = sizeof(tv);
+
+	if (getsockopt(fd, SOL_SOCKET, option, &tv, &len) < 0)
+		return 0;
+	return (unsigned)(MIN(tv.tv_sec, 1000000) * 1000 + (tv.tv_usec + 999) / 1000);
 }
 
 int sock_unix_type(int fd)
@@ -141,7 +157,7 @@ bool sock_has_device(int fd)
 
 int sock_protocol(int fd)
 {
-	int domain = get_option(fd, SOL_SOCKET, SO_DOMAIN, -1);
+	sa_family_t domain = sock_family(fd);
 
 	if ((domain != AF_INET && domain != AF_INET6) || !is_our_netns(fd))
 		return 0;
@@ -343,16 +359,6 @@ static struct sock *remember(struct sock_table *t, int fd, const struct addr *as
 	return s;
 }
 
-static struct addr loopback_of(const struct addr *asked)
-{
-	struct addr v4 = addr_v4(INADDR_LOOPBACK, addr_port(asked));
-
-	if (asked->sa.sa_family == AF_INET)
-		return v4;
-	return addr_is_v4mapped(asked) ? addr_map(&v4, AF_INET6)
-				       : addr_v6(&in6addr_loopback, addr_port(asked));
-}
-
 int sock_bind_near(const struct sock_table *t, int fd, const struct addr *a, uint16_t port)
 {
 	struct addr at = *a, near;
@@ -362,7 +368,8 @@ int sock_bind_near(const struct sock_table *t, int fd, const struct addr *a, uin
 	r = bind_at(fd, &at);
 	if (r != -EADDRNOTAVAIL || !link_has_address(&t->tracer->link, a))
 		return r;
-	near = loopback_of(&at);
+	near = addr_loopback(addr_unmap(&at).sa.sa_family, port);
+	near = addr_map(&near, at.sa.sa_family);
 	return bind_at(fd, &near);
 }
 
@@ -470,7 +477,7 @@ void sock_adopt(struct sock_table *t, int fd)
 
 void sock_listens(struct sock_table *t, struct sock *s, int fd)
 {
-	s->only_v6 = get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+	s->only_v6 = sock_only_v6(fd);
 	s->room = 0; /* of the old backlog */
 	sock_set_state(t, s, SOCK_LISTENING);
 }

@@ -89,9 +89,15 @@ bool sock_is_connected(int fd);
 
 /* sock_family() - SO_DOMAIN. sock_unix_type() - SO_TYPE of a unix socket, else 0. sock_has_device()
  * - it is bound to a device of this machine (SO_BINDTODEVICE). */
-int sock_family(int fd);
+sa_family_t sock_family(int fd);
 int sock_unix_type(int fd);
 bool sock_has_device(int fd);
+
+/* sock_only_v6() - IPV6_V6ONLY of an IPv6 socket. */
+bool sock_only_v6(int fd);
+
+/* sock_timeout_ms() - SO_RCVTIMEO or SO_SNDTIMEO in milliseconds, rounded up; 0: none. */
+unsigned sock_timeout_ms(int fd, int option);
 
 /* sock_protocol() - SO_PROTOCOL of an internet socket of our own network namespace, or 0. */
 int sock_protocol(int fd);

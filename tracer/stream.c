@@ -339,9 +339,8 @@ void stream_placed(struct stream *s)
 
 		next = htab_next(n);
 		if (addr_equal(&old->place.hold, &s->place.hold) &&
-			addr_equal(&old->place.guest, &s->place.guest)) {
+			addr_equal(&old->place.guest, &s->place.guest))
 			stream_give_up(old);
-		}
 	}
 	htab_add(places, &s->placed, key);
 }

@@ -304,8 +304,7 @@ static int receiving_new(struct receiving **out, struct call *c, int *fd)
 static void receive_wait(struct receiving *r)
 {
 	struct call *c = r->call;
-	struct timeval tv = { 0 };
-	socklen_t len = sizeof(tv);
+	unsigned ms;
 
 	call_park(c, true, receive_cancel, r);
 	note_partial(r);
@@ -315,11 +314,10 @@ static void receive_wait(struct receiving *r)
 		call_return(c, -ENOMEM);
 		return;
 	}
-	getsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len);
-	c->has_timeout = (tv.tv_sec || tv.tv_usec) && !r->got;
-	if (tv.tv_sec || tv.tv_usec)
-		loop_timer(&c->tracer->loop, &r->timeout,
-			(unsigned)(MIN(tv.tv_sec, 1000000) * 1000 + (tv.tv_usec + 999) / 1000));
+	ms = sock_timeout_ms(r->fd, SO_RCVTIMEO);
+	c->has_timeout = ms && !r->got;
+	if (ms)
+		loop_timer(&c->tracer->loop, &r->timeout, ms);
 }
 
 static void receive_here(struct call *c, int *fd)
@@ -404,8 +402,7 @@ static bool read_name(const struct call *c, uint64_t at, size_t n, struct addr *
 		return false;
 	if (addr_from_sockaddr(from, &cut, n) == 0)
 		return true;
-	*from = cut.sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(&cut))
-					    : addr_v6(&in6addr_loopback, addr_port(&cut));
+	*from = addr_loopback(cut.sa.sa_family, addr_port(&cut));
 	return uplink_find(&t->uplinks, from);
 }
 

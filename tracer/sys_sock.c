@@ -132,15 +132,12 @@ static void listen_unknown(struct call *c, int fd)
 static void listen_remote(struct call *c, struct sock *s, int *fd)
 {
 	struct listening *l = calloc(1, sizeof(*l));
-	int v6only = 0;
-	socklen_t len = sizeof(v6only);
 
 	if (!l) {
 		call_return(c, -ENOMEM);
 		return;
 	}
-	getsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &len);
-	s->only_v6 = v6only;
+	s->only_v6 = sock_only_v6(*fd);
 	*l = (struct listening){
 		.call = c, .sock = s, .fd = take_fd(fd), .backlog = (int)c->arg[1]
 	};
@@ -302,8 +299,7 @@ static void accept_timeout(struct timer *t)
 static void accept_wait(struct call *c, int *fd)
 {
 	struct accepting *a = calloc(1, sizeof(*a));
-	struct timeval tv = { 0 };
-	socklen_t len = sizeof(tv);
+	unsigned ms;
 
 	if (!a) {
 		call_return(c, -ENOMEM);
@@ -319,11 +315,10 @@ static void accept_wait(struct call *c, int *fd)
 		call_return(c, -ENOMEM);
 		return;
 	}
-	getsockopt(a->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len);
-	c->has_timeout = tv.tv_sec || tv.tv_usec;
-	if (c->has_timeout)
-		loop_timer(&c->tracer->loop, &a->timeout,
-			(unsigned)(MIN(tv.tv_sec, 1000000) * 1000 + (tv.tv_usec + 999) / 1000));
+	ms = sock_timeout_ms(a->fd, SO_RCVTIMEO);
+	c->has_timeout = ms;
+	if (ms)
+		loop_timer(&c->tracer->loop, &a->timeout, ms);
 	call_park(c, true, accept_cancel, a);
 }
 

@@ -4,11 +4,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "dns.h"
 #include "log.h"
 #include "tracer.h"
 #include "util.h"
-
-#define DNS_PORT 53
 
 static void standin_ready(struct watch *w, uint32_t events);
 static void local_ready(struct watch *w, uint32_t events);
@@ -133,8 +132,7 @@ void uplink_detach(struct standin *s)
 static int open_standin(const struct addr *guest, struct addr *at)
 {
 	cleanup_fd int fd = -1;
-	struct addr here = guest->sa.sa_family == AF_INET ? addr_v4(INADDR_LOOPBACK, 0)
-							  : addr_v6(&in6addr_loopback, 0);
+	struct addr here = addr_loopback(guest->sa.sa_family, 0);
 
 	if (guest->sa.sa_family == AF_UNSPEC)
 		return -EADDRNOTAVAIL;
@@ -254,8 +252,7 @@ static struct addr reach_in(const struct addr *at, sa_family_t family)
 	struct addr none = { .sa.sa_family = AF_UNSPEC }, plain = addr_unmap(at);
 
 	if (addr_is_wildcard(at) && (at->sa.sa_family == AF_INET6 || family == AF_INET))
-		return family == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(at))
-					 : addr_v6(&in6addr_loopback, addr_port(at));
+		return addr_loopback(family, addr_port(at));
 	return plain.sa.sa_family == family ? plain : none;
 }
 

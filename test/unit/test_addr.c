@@ -263,6 +263,30 @@ static void other_sockets_are_refused(void **state)
 	assert_int_equal(addr_of_socket(-1, &a), -EBADF);
 }
 
+static void what_an_address_means(void **state)
+{
+	static const struct {
+		const char *to, *meant;
+	} cases[] = {
+		{ "10.1.2.3:80", "10.1.2.3:80" },
+		{ "0.0.0.0:80", "127.0.0.1:80" },
+		{ "[::]:80", "[::1]:80" },
+		{ "[fd00::1]:80", "[fd00::1]:80" },
+		{ "[::ffff:10.1.2.3]:80", "10.1.2.3:80" },
+		{ "[::ffff:0.0.0.0]:80", "127.0.0.1:80" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[ADDR_STRLEN];
+		struct addr a;
+
+		assert_int_equal(addr_parse(&a, cases[i].to), 0);
+		a = addr_meant(&a);
+		assert_string_equal(addr_format(&a, text), cases[i].meant);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -277,6 +301,7 @@ int main(void)
 		cmocka_unit_test(ports),
 		cmocka_unit_test(the_kernel_takes_and_gives_them),
 		cmocka_unit_test(other_sockets_are_refused),
+		cmocka_unit_test(what_an_address_means),
 	};
 
 	return cmocka_run_group_tests_name("addr", tests, NULL, NULL);
