@@ -72,6 +72,19 @@ static void write_addr(struct writer *w, const struct addr *a)
 	w->len += n;
 }
 
+/* The wire's order of a file's attributes. */
+#define ATTR_FIELDS(do)                                                                            \
+	do                                                                                         \
+	(4, mode) do(4, uid) do(4, gid) do(4, nlink) do(8, dev) do(8, ino) do(8, rdev) do(         \
+		8, size) do(8, blocks) do(8, atime) do(8, mtime) do(8, ctime)
+
+static void write_attr(struct writer *w, const struct file_attr *a)
+{
+#define WRITE(width, field) write_uint(w, width, (uint64_t)a->field);
+	ATTR_FIELDS(WRITE)
+#undef WRITE
+}
+
 static void write_bytes(struct writer *w, struct span s, size_t max)
 {
 	w->bad |= s.len > max;
@@ -83,6 +96,7 @@ static void write_bytes(struct writer *w, struct span s, size_t max)
 #define U32(name)        write_uint(w, 4, b->name);
 #define U64(name)        write_uint(w, 8, b->name);
 #define ADDR(name)       write_addr(w, &b->name);
+#define ATTR(name)       write_attr(w, &b->name);
 #define TEXT(name, max)  write_text(w, b->name, max);
 #define BYTES(name, max) write_bytes(w, b->name, max);
 #define MSG(name, number, direction, since, fields)                                                \
@@ -99,6 +113,7 @@ static void write_bytes(struct writer *w, struct span s, size_t max)
 #undef U32
 #undef U64
 #undef ADDR
+#undef ATTR
 #undef TEXT
 #undef BYTES
 
@@ -166,6 +181,16 @@ static struct addr read_addr(struct reader *r)
 	return a;
 }
 
+static struct file_attr read_attr(struct reader *r)
+{
+	struct file_attr a;
+
+#define READ(width, field) a.field = (typeof(a.field))read_uint(r, width);
+	ATTR_FIELDS(READ)
+#undef READ
+	return a;
+}
+
 static struct span read_rest(struct reader *r, size_t max)
 {
 	size_t n = (size_t)(r->end - r->p);
@@ -179,6 +204,7 @@ static struct span read_rest(struct reader *r, size_t max)
 #define U32(name)        b->name = (uint32_t)read_uint(r, 4);
 #define U64(name)        b->name = read_uint(r, 8);
 #define ADDR(name)       b->name = read_addr(r);
+#define ATTR(name)       b->name = read_attr(r);
 #define TEXT(name, max)  b->name = read_text(r, max);
 #define BYTES(name, max) b->name = read_rest(r, max);
 #define MSG(name, number, direction, since, fields)                                                \
@@ -194,6 +220,7 @@ static struct span read_rest(struct reader *r, size_t max)
 #undef U32
 #undef U64
 #undef ADDR
+#undef ATTR
 #undef TEXT
 #undef BYTES
 

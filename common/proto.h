@@ -10,13 +10,13 @@
 #include "buf.h"
 
 #define PROTO_MAGIC   0x6d747263u /* "mtrc" */
-#define PROTO_VERSION 2
+#define PROTO_VERSION 3
 
 /* A frame is a header of 12 bytes (length of the body, message, three zero bytes, id) and a body.
  */
 #define PROTO_HEADER    12
 #define PROTO_DATA_MAX  65536
-#define PROTO_BODY_MAX  (PROTO_DATA_MAX + 64)
+#define PROTO_BODY_MAX  (PROTO_DATA_MAX + 256)
 #define PROTO_FRAME_MAX (PROTO_HEADER + PROTO_BODY_MAX)
 
 /* The longest datagram: what UDP over IPv6 carries without a jumbogram (RFC 768, RFC 8200). */
@@ -24,6 +24,9 @@
 
 /* The path of a unix socket, or its abstract name with the leading zero byte (unix(7)). */
 #define PROTO_PATH_MAX 108
+
+/* The path of a file; PATH_MAX of Linux without its zero byte. */
+#define PROTO_FILE_PATH_MAX 4095
 
 /* Channels that the client opens have this bit in their id, those of the agent do not. */
 #define PROTO_CLIENT_CHANNEL 0x80000000u
@@ -61,6 +64,76 @@ enum connect_kind {
 	CONNECT_KIND_MAX,
 };
 
+/* The bits of file_open's want. Flags of open(2) have other values on other architectures. */
+enum file_want {
+	FILE_READ = 1 << 0,      /* opened for reading: the right to is asked for */
+	FILE_WRITE = 1 << 1,     /* for writing: the agent keeps it open until file_close */
+	FILE_APPEND = 1 << 2,    /* O_APPEND: what is written goes to the end that it has by then */
+	FILE_CREATE = 1 << 3,    /* O_CREAT, with mode as it stays after the umask */
+	FILE_EXCL = 1 << 4,      /* O_EXCL */
+	FILE_TRUNC = 1 << 5,     /* O_TRUNC */
+	FILE_DIRECTORY = 1 << 6, /* O_DIRECTORY */
+	FILE_NOFOLLOW = 1 << 7,  /* O_NOFOLLOW */
+	FILE_PATH = 1 << 8,      /* O_PATH: no right is asked for, and nothing is opened */
+	FILE_CONTENT = 1 << 9,   /* a regular file's content, unless its version is `known` */
+	FILE_LIST = 1 << 10,     /* a directory's entries */
+	FILE_EXEC = 1 << 11,     /* the right to execute it is asked for */
+	FILE_WANT_ALL = (1 << 12) - 1,
+};
+
+/* file_opened's content: what follows on the channel, up to a file_end. */
+enum file_content {
+	FILE_NOTHING,   /* not even the end */
+	FILE_UNCHANGED, /* nor here: it is what the client knows */
+	FILE_BYTES,     /* file_data, from `from`; what is in none of them is zero */
+	FILE_ENTRIES,   /* file_entry */
+	FILE_CONTENT_MAX,
+};
+
+/* file_op's op. path is resolved under the target's root; `second` is what follows it. */
+enum file_op {
+	FILE_OP_STAT = 1,  /* flags: FILE_NOFOLLOW; answered with a link's text */
+	FILE_OP_ACCESS,    /* flags: FILE_NOFOLLOW; a: R_OK … of access(2), the effective ids */
+	FILE_OP_STATFS,    /* answered with struct file_statfs's fields, each 8 bytes */
+	FILE_OP_GETXATTR,  /* flags: FILE_NOFOLLOW; second: the name; answered with the value */
+	FILE_OP_LISTXATTR, /* flags: FILE_NOFOLLOW; answered with the names */
+	FILE_OP_MKDIR,     /* a: mode */
+	FILE_OP_RMDIR,
+	FILE_OP_UNLINK,
+	FILE_OP_RENAME,   /* second: the new path; a: RENAME_NOREPLACE, _EXCHANGE (renameat2(2)) */
+	FILE_OP_LINK,     /* second: the new path; flags: FILE_NOFOLLOW unless AT_SYMLINK_FOLLOW */
+	FILE_OP_SYMLINK,  /* second: the text */
+	FILE_OP_CHMOD,    /* flags: FILE_NOFOLLOW; a: mode */
+	FILE_OP_CHOWN,    /* flags: FILE_NOFOLLOW; a, b: uid, gid; 2^32-1: as it is */
+	FILE_OP_UTIMENS,  /* flags: FILE_NOFOLLOW; a, b: ns since 1970, or FILE_TIME_* */
+	FILE_OP_TRUNCATE, /* a: size */
+	FILE_OP_MKNOD,    /* a: mode with its type: a regular file, a fifo or a socket */
+	FILE_OP_SETXATTR, /* flags: FILE_NOFOLLOW; a: flags of setxattr(2); second: name, 0, value
+			   */
+	FILE_OP_REMOVEXATTR, /* flags: FILE_NOFOLLOW; second: the name */
+	FILE_OP_MAX,
+};
+
+#define FILE_TIME_NOW  ((uint64_t)1 << 63)
+#define FILE_TIME_OMIT (((uint64_t)1 << 63) + 1)
+
+/* file_changed's events; for a directory name is of the entry. Flags of inotify(7) would do, if
+ * they were of no kernel. */
+enum file_event {
+	FILE_EVENT_CONTENT = 1 << 0, /* of the file itself */
+	FILE_EVENT_ATTR = 1 << 1,
+	FILE_EVENT_ENTRY = 1 << 2, /* an entry came, went, or is another */
+	FILE_EVENT_GONE = 1 << 3,  /* what was watched is no more: the watch is over */
+	FILE_EVENT_LOST = 1 << 4,  /* more happened than was told */
+};
+
+/* What stat(2) tells of a file of the target. Times in ns since 1970. */
+struct file_attr {
+	uint32_t mode, uid, gid, nlink;
+	uint64_t dev, ino, rdev, size, blocks;
+	int64_t atime, mtime, ctime;
+};
+
 /* The values of the fields called family. */
 enum proto_family {
 	PROTO_IPV4 = 4,
@@ -85,6 +158,7 @@ struct span {
 #define U32(name)        uint32_t name;
 #define U64(name)        uint64_t name;
 #define ADDR(name)       struct addr name;
+#define ATTR(name)       struct file_attr name;
 #define TEXT(name, max)  struct span name;
 #define BYTES(name, max) struct span name;
 #define MSG(name, number, direction, since, fields)                                                \
@@ -98,6 +172,7 @@ struct span {
 #undef U32
 #undef U64
 #undef ADDR
+#undef ATTR
 #undef TEXT
 #undef BYTES
 

@@ -3,6 +3,7 @@
 #define TRACER_CONFIG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "log.h"
 #include "proto.h"
@@ -20,6 +21,20 @@ enum on_link_loss {
 	LINK_LOSS_MAX,
 };
 
+enum fs_mode {
+	FS_MODE_LOCAL,                /* this machine's files, but those of name resolution */
+	FS_MODE_LOCAL_WITH_OVERRIDES, /* and those that the lists name */
+	FS_MODE_READ,                 /* the target's are read; what is written is local */
+	FS_MODE_WRITE,                /* and written */
+	FS_MODE_MAX,
+};
+
+/* The values of an option that may be given several times, in the order given. */
+struct config_list {
+	const char **value;
+	unsigned n;
+};
+
 struct config {
 	const char *target;    /* NULL: none named */
 	const char *agent;     /* address of an agent that already runs, or NULL */
@@ -33,7 +48,19 @@ struct config {
 	const char *outgoing_local; /* these are local; or NULL */
 	const char *dns_remote, *dns_local;
 	const char *unix_remote; /* regular expression: unix sockets of the target; or NULL */
-	unsigned on_link_loss;   /* enum on_link_loss */
+	unsigned fs_mode;        /* enum fs_mode */
+	struct config_list fs_read_write, fs_read_only, fs_local, fs_not_found; /* regexes */
+	struct config_list fs_map;         /* REGEX=REPLACEMENT */
+	const char *fs_dir;                /* where copies are kept, or NULL */
+	uint64_t fs_file_max, fs_tree_max; /* bytes: of one file's copy, of all */
+	bool fs_watch;                     /* what the guest has opened is kept up to date */
+	bool env;                          /* the target's environment */
+	struct config_list env_include, env_exclude, env_unset; /* names with * and ? */
+	struct config_list env_set;                             /* NAME=VALUE */
+	struct config_list env_map;                             /* REGEX=VALUE */
+	const char *env_file;                                   /* or NULL */
+	bool hostname;                                          /* uname(2) tells the target's */
+	unsigned on_link_loss;                                  /* enum on_link_loss */
 	bool verbose;
 	char **argv; /* the program and its arguments; points into main's */
 };

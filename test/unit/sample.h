@@ -42,6 +42,14 @@ static inline struct addr sample_addr(struct sampler *s)
 	return a;
 }
 
+static inline struct file_attr sample_attr(const struct sampler *s)
+{
+	struct file_attr a;
+
+	memset(&a, s->fill == SAMPLE_LIMIT ? 0xff : s->fill == SAMPLE_SOME ? 0x5a : 0, sizeof(a));
+	return a;
+}
+
 static inline struct span sample_text(const struct sampler *s, uint32_t max)
 {
 	static char text[PROTO_DATA_MAX];
@@ -57,6 +65,7 @@ static inline struct span sample_text(const struct sampler *s, uint32_t max)
 #define U32(name)        b->name = (uint32_t)sample_uint(s);
 #define U64(name)        b->name = sample_uint(s);
 #define ADDR(name)       b->name = sample_addr(s);
+#define ATTR(name)       b->name = sample_attr(s);
 #define TEXT(name, max)  b->name = sample_text(s, max);
 #define BYTES(name, max) b->name = sample_text(s, max);
 #define MSG(name, number, direction, since, fields)                                                \
@@ -73,6 +82,7 @@ static inline struct span sample_text(const struct sampler *s, uint32_t max)
 #undef U32
 #undef U64
 #undef ADDR
+#undef ATTR
 #undef TEXT
 #undef BYTES
 
@@ -92,6 +102,7 @@ struct sample {
 #define U32(name)
 #define U64(name)
 #define ADDR(name)
+#define ATTR(name)
 #define TEXT(name, max)
 #define BYTES(name, max) .has_bytes = true, .bytes_max = (max)
 static const struct sample samples[] = {
@@ -105,6 +116,7 @@ static const struct sample samples[] = {
 #undef U32
 #undef U64
 #undef ADDR
+#undef ATTR
 #undef TEXT
 #undef BYTES
 #undef C2A

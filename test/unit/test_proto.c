@@ -27,6 +27,7 @@ static void same_addr(const struct addr *a, const struct addr *b)
 #define U32(name)        assert_int_equal(a->name, b->name);
 #define U64(name)        assert_true(a->name == b->name);
 #define ADDR(name)       same_addr(&a->name, &b->name);
+#define ATTR(name)       assert_memory_equal(&a->name, &b->name, sizeof(a->name));
 #define TEXT(name, max)  same_span(a->name, b->name);
 #define BYTES(name, max) same_span(a->name, b->name);
 #define MSG(name, number, direction, since, fields)                                                \
@@ -43,6 +44,7 @@ static void same_addr(const struct addr *a, const struct addr *b)
 #undef U32
 #undef U64
 #undef ADDR
+#undef ATTR
 #undef TEXT
 #undef BYTES
 

@@ -1,0 +1,87 @@
+/* The target's files, asked of the agent: each question is answered once, by a call of its
+ * functions, never before the function that asked has returned. The content of a file and the
+ * entries of a directory come on a channel of their own, with credit (mux.h).
+ *
+ * When the link is lost every question is answered with -EIO and every handle is gone, unless a new
+ * link may come (link_may_return()): then questions are asked again, and handles are gone all the
+ * same. */
+#ifndef TRACER_REMOTE_H
+#define TRACER_REMOTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "htab.h"
+#include "mux.h"
+#include "proto.h"
+
+struct tracer;
+struct remote_query;
+
+/* What the agent found at a path. Strings live during the call. */
+struct remote_found {
+	const struct file_attr *attr;
+	uint64_t version;
+	const char *path; /* canonical, terminated */
+	const char *more; /* a link's text, an attribute's value, …; terminated, may hold zeros */
+	size_t more_len;
+	enum file_content content;
+};
+
+struct remote_ops {
+	/* error: 0 or a positive errno, then f is NULL. With FILE_BYTES or FILE_ENTRIES the rest
+	 * follows and end() is the last call; otherwise this is the last one. */
+	void (*found)(struct remote_query *q, int error, const struct remote_found *f);
+	void (*data)(struct remote_query *q, uint64_t offset, const uint8_t *p, size_t n);
+	void (*entry)(struct remote_query *q, const struct file_attr *attr, const char *name,
+		size_t name_len, const char *link, size_t link_len);
+	void (*end)(struct remote_query *q, int error, uint64_t size, uint64_t version);
+};
+
+/* Embedded in whatever the asker keeps; opaque but for `ops`. */
+struct remote_query {
+	const struct remote_ops *ops;
+	struct remote *remote;
+	struct hnode node; /* by id */
+	struct list link;  /* by age */
+	struct channel ch;
+	uint32_t id;
+	bool on_channel;
+	bool found, ended;
+	struct msg msg; /* what was asked, for a new link */
+	char *text;     /* its bytes */
+	struct deferred release;
+};
+
+struct remote {
+	struct tracer *tracer;
+	struct htab queries; /* those answered by message, by id */
+	struct list all;
+};
+
+void remote_init(struct remote *r, struct tracer *tr);
+void remote_done(struct remote *r);
+
+/* remote_open() - ask with file_open (want: enum file_want). With FILE_WRITE the handle, if found()
+ * says 0, is q->id. 0 or -errno, and then nothing was asked. */
+int remote_open(struct remote *r, struct remote_query *q, uint32_t want, uint32_t mode,
+	uint64_t known, uint64_t from, const char *path);
+
+/* remote_op() - ask with file_op. second: n bytes that follow the path. */
+int remote_op(struct remote *r, struct remote_query *q, enum file_op op, uint32_t flags, uint64_t a,
+	uint64_t b, const char *path, const void *second, size_t n);
+
+/* remote_sync() - ask with file_sync of a handle: found() is called with its first failure since
+ * the last one, or 0 and the attributes. */
+int remote_sync(struct remote *r, struct remote_query *q, uint32_t handle);
+
+/* remote_drop() - the answer is not wanted any more: none of its functions will be called. */
+void remote_drop(struct remote_query *q);
+
+/* remote_message() - file_done, file_synced. False: it answers nothing that was asked. */
+bool remote_message(struct remote *r, const struct msg *m);
+
+void remote_link_lost(struct remote *r);
+void remote_link_back(struct remote *r);
+
+#endif

@@ -1,0 +1,140 @@
+/* The private tree: copies of the target's files and directories, each at the path that it has in
+ * the target, so that whatever the guest does with a descriptor of one is the kernel's own work.
+ *
+ * A file of the target that keeps its identity (device and inode) keeps its copy, whose content is
+ * changed in place, as those who have it open would see it there; another file in its place gets
+ * another copy. Paths are canonical: absolute, without symbolic links, "." and "..". The tree never
+ * follows a link of its own and never leaves its root (openat2(2), RESOLVE_BENEATH).
+ *
+ * It lives in a directory of its own that only we can read: $XDG_RUNTIME_DIR, else TMPDIR or /tmp,
+ * whichever lets files be executed; or where --fs-dir says. Directories that a killed supervisor
+ * left there are removed at the next start (they are locked as long as their owner lives). */
+#ifndef TRACER_TREE_H
+#define TRACER_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "htab.h"
+#include "log.h"
+#include "proto.h"
+
+struct writeback_file;
+
+/* What is known of a copy beyond what the kernel keeps of it. Found by the copy's inode, so that it
+ * is the same after a rename of the copy or of a directory above it. */
+struct tree_node {
+	struct hnode node; /* by ino */
+	uint64_t ino;      /* of the copy, in the tree's file system */
+	struct file_attr attr;
+	uint64_t version; /* of the content (file_opened), 0: there is none, or it is not to be
+			     believed */
+	bool has_content;
+	uint64_t seen_ns; /* when attr was said; 0: long ago */
+	uint64_t epoch;   /* tree->epoch then */
+	struct writeback_file
+		*writeback; /* it is or was opened for writing, or NULL (writeback.c) */
+};
+
+struct tree {
+	int base;                             /* the directory that is ours */
+	int root;                             /* the tree's root, beneath it */
+	char prefix[PROTO_FILE_PATH_MAX / 2]; /* the root's absolute path */
+	size_t prefix_len;
+	struct htab nodes;
+	uint64_t epoch; /* counts what may have changed the target: bytes that came from it,
+			   and changes of our own */
+	uint64_t bytes; /* content held */
+	uint64_t file_max, bytes_max;
+	bool privileged; /* owners can be set */
+};
+
+/* tree_open() - 0, or -errno and e. dir: --fs-dir or NULL. */
+int tree_open(
+	struct tree *t, const char *dir, uint64_t file_max, uint64_t bytes_max, struct err *e);
+
+/* tree_close() - everything is removed. Idempotent. */
+void tree_close(struct tree *t);
+
+/* tree_virtual() - the target's path of one in the tree: what follows the prefix, "/" for the root
+ * itself; NULL: path is not in the tree. Points into path. */
+const char *tree_virtual(const struct tree *t, const char *path);
+
+/* tree_at() - an O_PATH descriptor of the copy at a canonical path, never of what a link names; the
+ * caller's, or -errno. */
+int tree_at(const struct tree *t, const char *path);
+
+/* tree_parent() - an O_PATH descriptor of the directory that holds it, and the last component; the
+ * caller's, or -errno. */
+int tree_parent(const struct tree *t, const char *path, const char **last);
+
+/* tree_node() - the node of a descriptor; NULL: it is none of the tree's. */
+struct tree_node *tree_node(const struct tree *t, int fd);
+
+/* tree_put() - there shall be a copy of that type and with these attributes at path, directories
+ * above it included; link is the text of a symbolic link (len bytes). The content of a regular file
+ * stays as it is, and without content it is a hole of its size. 0 and *node, or -errno. */
+int tree_put(struct tree *t, const char *path, const struct file_attr *attr, const char *link,
+	size_t len, struct tree_node **node);
+
+/* tree_is_open() - someone but us has the copy open. */
+bool tree_is_open(const struct tree *t, int path_fd);
+
+/* tree_open_copy() - open the copy behind an O_PATH descriptor with flags of open(2), whatever its
+ * mode says: the agent has decided already. The fd, or -errno. */
+int tree_open_copy(const struct tree *t, int path_fd, int flags);
+
+/* tree_set_attr() - mode, owner, size unless it has content, and times of a copy. */
+void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr);
+
+/* tree_rename(), tree_remove() - what was done in the target is done to the copies; no copy is no
+ * failure. exchange: RENAME_EXCHANGE. */
+void tree_rename(struct tree *t, const char *from, const char *to, bool exchange);
+void tree_remove(struct tree *t, const char *path);
+
+/* --- content, as it comes --- */
+
+/* A file's new content. It is written to the copy itself, or beside it and copied when it is
+ * complete if someone has the copy open. */
+struct tree_content {
+	struct tree *tree;
+	struct tree_node *node;
+	int copy; /* O_PATH */
+	int fd;   /* where bytes are written */
+	bool beside;
+	uint64_t held; /* bytes so far */
+	uint64_t from;
+};
+
+/* tree_content_begin() - after tree_put(); from: what lies before that offset stays. 0 or -errno.
+ */
+int tree_content_begin(struct tree_content *c, struct tree *t, const char *path, uint64_t from);
+
+/* tree_content_data() - 0; -EFBIG, -EDQUOT: more than file_max, bytes_max; another -errno. */
+int tree_content_data(struct tree_content *c, uint64_t offset, const void *p, size_t n);
+
+/* tree_content_end() - it is complete; attr as it is to be shown. 0, or -errno and the copy has no
+ * content. tree_content_abort() - it will not be: the copy has none, or keeps the former one. */
+int tree_content_end(
+	struct tree_content *c, const struct file_attr *attr, uint64_t size, uint64_t version);
+void tree_content_abort(struct tree_content *c);
+
+/* --- a directory's entries, as they come --- */
+
+struct tree_listing {
+	struct tree *tree;
+	char *path;        /* of the directory */
+	struct htab names; /* listed */
+};
+
+/* tree_list_begin() - after tree_put() of the directory. tree_list_entry() - name is one component;
+ * 0, -EPROTO: it is not, or another -errno. tree_list_end() - what was not listed goes; NULL for
+ * the listing to be forgotten without that is tree_list_abort(). */
+int tree_list_begin(struct tree_listing *l, struct tree *t, const char *path);
+int tree_list_entry(struct tree_listing *l, const struct file_attr *attr, const char *name,
+	size_t name_len, const char *link, size_t link_len);
+int tree_list_end(struct tree_listing *l);
+void tree_list_abort(struct tree_listing *l);
+
+#endif
