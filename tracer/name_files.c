@@ -32,7 +32,6 @@ _Static_assert(ARRAY_SIZE(paths) == NAME_FILE_MAX, "a path for each file");
 struct opening {
 	struct list link;
 	struct call *call;
-	unsigned path_arg;
 	int flags;
 };
 
@@ -56,30 +55,15 @@ static int make_memfd(const char *path, const void *text, size_t len)
 	return take_fd(&fd);
 }
 
-/* The new version takes the number of the old one: with stops a thread may be on its way to open
- * that number. */
-static int set_memfd(struct name_file *f, int fd)
-{
-	int r = 0;
-
-	if (f->fd < 0) {
-		f->fd = fd;
-		return 0;
-	}
-	if (dup3(fd, f->fd, O_CLOEXEC) < 0)
-		r = -errno;
-	close(fd);
-	return r;
-}
-
 /* text becomes the file's. 0 or -errno. */
 static int set_text(struct name_file *f, const char *path, char **text, size_t len)
 {
 	int fd = make_memfd(path, *text, len);
-	int r = fd < 0 ? fd : set_memfd(f, fd);
 
-	if (r < 0)
-		return r;
+	if (fd < 0)
+		return fd;
+	close_fd(&f->fd);
+	f->fd = fd;
 	free(f->text);
 	f->text = *text;
 	f->len = len;
@@ -176,43 +160,26 @@ static bool is_fresh(const struct name_file *f)
 
 static void install(struct call *c, const struct name_file *f, int flags)
 {
-	cleanup_fd int fd = -1;
 	char path[32];
-	int r;
+	int fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
+	if (fd < 0)
 		call_return(c, -errno);
-		return;
-	}
-	r = call_install(c, fd, flags & O_CLOEXEC);
-	if (r == -ENOENT)
-		call_drop(c);
-	else if (r < 0)
-		call_return(c, r);
+	else
+		call_open(c, fd, flags);
 }
 
-/* With stops the guest opens our memfd itself. */
-static void redirect(struct call *c, const struct name_file *f, unsigned path_arg)
-{
-	char path[64];
-	int n = snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), f->fd);
-
-	call_rewrite(c, path_arg, path, (size_t)n + 1);
-}
-
-static void serve(struct call *c, const struct name_file *f, unsigned path_arg, int flags)
+static void serve(struct call *c, const struct name_file *f, int flags)
 {
 	call_note(c, "remote");
 	if (f->error)
 		call_return(c, -f->error);
 	else if (f->fd < 0)
 		call_return(c, -EIO);
-	else if (call_can(c, CAN_INSTALL))
-		install(c, f, flags);
 	else
-		redirect(c, f, path_arg);
+		install(c, f, flags);
 }
 
 static void opening_cancel(struct call *c)
@@ -223,7 +190,7 @@ static void opening_cancel(struct call *c)
 	free(o);
 }
 
-static void park(struct call *c, struct name_file *f, unsigned path_arg, int flags)
+static void park(struct call *c, struct name_file *f, int flags)
 {
 	struct opening *o = calloc(1, sizeof(*o));
 
@@ -231,7 +198,7 @@ static void park(struct call *c, struct name_file *f, unsigned path_arg, int fla
 		call_return(c, -ENOMEM);
 		return;
 	}
-	*o = (struct opening){ .call = c, .path_arg = path_arg, .flags = flags };
+	*o = (struct opening){ .call = c, .flags = flags };
 	list_append(&f->waiting, &o->link);
 	call_park(c, false, opening_cancel, o);
 }
@@ -249,12 +216,11 @@ static void serve_waiting(struct name_file *f)
 
 		free(list_entry(first, struct opening, link));
 		o.call->cancel = NULL;
-		serve(o.call, f, o.path_arg, o.flags);
+		serve(o.call, f, o.flags);
 	}
 }
 
-bool name_files_open(
-	struct name_files *nf, struct call *c, const char *path, unsigned path_arg, int flags)
+bool name_files_open(struct name_files *nf, struct call *c, const char *path, int flags)
 {
 	struct name_file *f;
 	unsigned id = 0;
@@ -267,9 +233,9 @@ bool name_files_open(
 	if (!is_fresh(f))
 		ask(nf, id);
 	if (f->asked)
-		park(c, f, path_arg, flags);
+		park(c, f, flags);
 	else
-		serve(c, f, path_arg, flags);
+		serve(c, f, flags);
 	return true;
 }
 

@@ -28,7 +28,7 @@ enum name_file_id {
 struct name_file {
 	char *text; /* NULL: not there */
 	size_t len;
-	int fd;    /* of a memfd with that text; one number for all versions, -1 before the first */
+	int fd;    /* of a memfd with that text; -1 before the first */
 	int error; /* errno of an open, or 0 */
 	uint64_t answered_ns;
 	bool asked;          /* the answer is on its way */
@@ -56,7 +56,6 @@ void name_files_message(struct name_files *nf, const struct msg *m);
 void name_files_link_lost(struct name_files *nf);
 
 /* name_files_open() - as names_open(). */
-bool name_files_open(
-	struct name_files *nf, struct call *c, const char *path, unsigned path_arg, int flags);
+bool name_files_open(struct name_files *nf, struct call *c, const char *path, int flags);
 
 #endif

@@ -377,7 +377,7 @@ void names_link_lost(struct names *n)
 	name_files_link_lost(&n->files);
 }
 
-bool names_open(struct names *n, struct call *c, const char *path, unsigned path_arg, int flags)
+bool names_open(struct names *n, struct call *c, const char *path, int flags)
 {
-	return name_files_open(&n->files, c, path, path_arg, flags);
+	return name_files_open(&n->files, c, path, flags);
 }

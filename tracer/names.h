@@ -32,9 +32,8 @@ void names_message(struct names *n, const struct msg *m);
 void names_link_lost(struct names *n);
 
 /* names_open() - an open of that path for reading, as the guest wrote it: true when it is one of
- * the files of name resolution, and then the call is answered or parked. path_arg: which argument
- * of the call the path is. */
-bool names_open(struct names *n, struct call *c, const char *path, unsigned path_arg, int flags);
+ * the files of name resolution, and then the call is answered or parked. */
+bool names_open(struct names *n, struct call *c, const char *path, int flags);
 
 /* names_server() - queries to that address, port and all, are for a name server: the target's, or
  * with --no-dns this machine's. They go there whatever the lists say of its address; names_query()

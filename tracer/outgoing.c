@@ -11,12 +11,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "arch.h"
 #include "log.h"
 #include "mem.h"
 #include "route.h"
 #include "stream.h"
+#include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
 #include "util.h"
@@ -166,14 +168,31 @@ static void answer_connect(struct waiter *w)
 		call_return(c, r);
 }
 
+/* The kernel looks at no more than the address's family while the socket is connecting, and then
+ * waits. If it is not any more, shut down by another thread, such a short address is refused: the
+ * guest's own would be connected to, on this machine. */
+static void wait_in_kernel(struct call *c, bool first)
+{
+	const struct call_change change = {
+		.args = 1 << 2,
+		.arg = { [2] = sizeof(sa_family_t) },
+		.result = true,
+	};
+
+	c->data = (void *)(intptr_t)first;
+	if (c->def->nr == SYS_connect)
+		call_rewrite(c, &change);
+	else
+		call_result(c);
+}
+
 static void wait_for_connection(struct call *c, struct stream *s, int *fd, bool first)
 {
 	struct waiter *w;
 	unsigned ms;
 
 	if (call_can(c, CAN_RESULT) && s->kind == CONNECT_TCP) {
-		c->data = (void *)(intptr_t)first;
-		call_result(c);
+		wait_in_kernel(c, first);
 		return;
 	}
 	w = waiter_new(c, s, fd, answer_connect);
@@ -202,6 +221,12 @@ int64_t outgoing_exit(struct call *c, int64_t result)
 	if (!s || result <= -KERNEL_ERESTARTSYS)
 		return result; /* a signal came first: the call starts again, or ends with EINTR */
 	error = s->error;
+	if (result == -EINVAL) {
+		s->error = 0;
+		if (!error)
+			error = sock_end_connect(fd);
+		return error ? -error : -ECONNABORTED;
+	}
 	if (s->state == STREAM_FAILED && error && result < 0) {
 		/* The kernel has taken its own error by that result, or was interrupted before. */
 		if (result != -ECONNRESET && result != -ECONNREFUSED)

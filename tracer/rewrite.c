@@ -1,20 +1,23 @@
-/* Theory of operation. The changed argument points at a slot of a page that we map into the guest,
- * as its own stack is no place to write to: what lies below the stack pointer of a goroutine
- * belongs to others.
+/* Theory of operation. A changed argument that is a pointer points at a slot of a page that we map
+ * into the guest, as its own stack is no place to write to: what lies below the stack pointer of a
+ * goroutine belongs to others.
  *
  * With notification: the waiting thread is interrupted (CALL_STOPPING); in the stop its registers
- * are pointed at the call again with the changed argument (CALL_ENTERING); the call is notified
- * anew and continued (CALL_RUNNING); at its exit the argument gets its old value. A signal that
- * arrives before the call has begun puts it back too, and the call starts from the beginning after
- * the handler; one that interrupts the call inside the kernel shows at its exit, like any result.
+ * are pointed at the call again with the changed arguments (CALL_ENTERING); the call is notified
+ * anew and continued (CALL_RUNNING); at its exit the arguments get their old values. A signal that
+ * arrives before the call has begun puts them back too, and the call starts from the beginning
+ * after the handler; one that interrupts the call inside the kernel shows at its exit, like any
+ * result.
  *
- * With stops: the thread already stands at the call's entry, so the argument is changed there.
+ * With stops: the thread already stands at the call's entry, so the arguments, and the
+ * number, are changed there.
  *
  * If the page is still missing, the thread is first led through an mmap (CALL_MAPPING): out of the
  * interrupted call with all signals blocked, or in place of the call at whose entry it stands,
- * which then starts again. */
+ * which is then made again, with its signals blocked until it stops there once more. */
 #include "rewrite.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -45,15 +48,22 @@ static bool start_mapping(struct call *c, const struct user_regs_struct *r)
 	return ptrace(PTRACE_SYSCALL, c->task->tid, 0, 0) == 0;
 }
 
+/* No handler comes between; false: the thread is gone. */
+static bool block_signals(struct call *c)
+{
+	uint64_t all = ~(uint64_t)0;
+	pid_t tid = c->task->tid;
+
+	return ptrace(PTRACE_GETSIGMASK, tid, sizeof(c->sigmask), &c->sigmask) == 0 &&
+	       ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) == 0;
+}
+
 /* A thread that was interrupted out of its call. */
 static bool map_at_stop(struct call *c)
 {
-	uint64_t all = ~(uint64_t)0;
 	struct user_regs_struct r = c->regs;
-	pid_t tid = c->task->tid;
 
-	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(c->sigmask), &c->sigmask) < 0 ||
-		ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) < 0)
+	if (!block_signals(c))
 		return false;
 	mmap_args(&r);
 	arch.again(&r, arch.nr_mmap, true);
@@ -77,7 +87,7 @@ static void got_scratch(struct proc *p, uint64_t page)
 	p->no_scratch = !page;
 }
 
-/* The address of a free slot with the call's bytes in it, or 0. */
+/* The address of a free slot with the change's bytes in it, or 0. */
 static uint64_t fill_slot(struct call *c, struct proc *p)
 {
 	for (unsigned i = 0; p->scratch && i < SCRATCH_SLOTS; i++) {
@@ -85,7 +95,7 @@ static uint64_t fill_slot(struct call *c, struct proc *p)
 
 		if (p->slots & UINT64_C(1) << i)
 			continue;
-		if (mem_write(c->task->tid, at, c->bytes, c->nbytes) < 0)
+		if (mem_write(c->task->tid, at, c->change.bytes, c->change.n) < 0)
 			return 0;
 		p->slots |= UINT64_C(1) << i;
 		return at;
@@ -102,20 +112,55 @@ static void free_slot(struct call *c)
 	c->scratch = 0;
 }
 
-/* From the interrupted call into the rewritten one. Without a slot the call goes in as it was: it
- * finds no way, but is not lost. */
+/* The bytes are where the guest sees them. False: there is no room. */
+static bool place_bytes(struct call *c, struct proc *p)
+{
+	c->scratch = c->change.n ? fill_slot(c, p) : 0;
+	return c->scratch || !c->change.n;
+}
+
+static void change_args(const struct call *c, struct user_regs_struct *r)
+{
+	for (unsigned i = 0; i < CALL_ARGS; i++) {
+		unsigned bit = 1U << i;
+
+		if (c->change.args & bit)
+			arch.set_arg(r, i,
+				c->change.arg[i] + (c->change.pointers & bit ? c->scratch : 0));
+	}
+}
+
+static void restore_args(const struct call *c, struct user_regs_struct *r)
+{
+	for (unsigned i = 0; i < CALL_ARGS; i++) {
+		if (c->change.args & 1U << i)
+			arch.set_arg(r, i, c->arg[i]);
+	}
+}
+
+/* From the interrupted call into the rewritten one. Without a slot the call fails: as the guest
+ * made it, it would do another thing. */
 static bool enter(struct call *c, struct proc *p)
 {
 	struct user_regs_struct r = c->regs;
 
-	c->scratch = fill_slot(c, p);
+	if (!place_bytes(c, p)) {
+		arch.fail(&r, ENOMEM);
+		call_drop(c);
+		return arch.set(c->task->tid, &r) == 0 &&
+		       ptrace(PTRACE_CONT, c->task->tid, 0, 0) == 0;
+	}
 	arch.again(&r, c->def->nr, true);
-	if (c->scratch)
-		arch.set_arg(&r, (unsigned)c->changed_arg, c->scratch);
+	change_args(c, &r);
 	if (arch.set(c->task->tid, &r) < 0)
 		return false;
 	call_set_state(c, CALL_ENTERING);
 	return ptrace(PTRACE_SYSCALL, c->task->tid, 0, 0) == 0;
+}
+
+static bool needs_page(const struct call *c, const struct proc *p)
+{
+	return c->change.n && !p->scratch && !p->no_scratch;
 }
 
 bool rewrite_at_stop(struct call *c)
@@ -126,28 +171,45 @@ bool rewrite_at_stop(struct call *c)
 	if (!p || arch.get(c->task->tid, &c->regs) < 0 ||
 		!arch.is_interrupted(c->task->tid, &c->regs, &nr) || nr != c->def->nr)
 		return false;
-	return p->scratch || p->no_scratch ? enter(c, p) : map_at_stop(c);
+	return needs_page(c, p) ? map_at_stop(c) : enter(c, p);
+}
+
+/* In the stop at the call's entry: it is skipped. */
+static void fail_at_entry(struct call *c, int error)
+{
+	struct user_regs_struct r = c->regs;
+	pid_t tid = c->task->tid;
+
+	call_drop(c);
+	if (arch.set_nr(tid, &r, -1) < 0)
+		return;
+	arch.set_result(&r, -error);
+	if (arch.set(tid, &r) == 0)
+		ptrace(PTRACE_CONT, tid, 0, 0);
 }
 
 void rewrite_at_entry(struct call *c)
 {
 	struct proc *p = task_proc(c->tracer, c->task);
 	pid_t tid = c->task->tid;
+	struct user_regs_struct r;
 
 	if (!p || arch.get(tid, &c->regs) < 0)
 		return;
 	c->at_entry = true;
-	if (!p->scratch && !p->no_scratch) {
+	if (needs_page(c, p)) {
 		map_at_entry(c);
 		return;
 	}
-	c->scratch = fill_slot(c, p);
-	if (c->scratch) {
-		struct user_regs_struct r = c->regs;
-
-		arch.set_arg(&r, (unsigned)c->changed_arg, c->scratch);
-		arch.set(tid, &r);
+	if (!place_bytes(c, p)) {
+		fail_at_entry(c, ENOMEM);
+		return;
 	}
+	r = c->regs;
+	change_args(c, &r);
+	if (c->change.nr && arch.set_nr(tid, &r, c->change.nr) < 0)
+		return;
+	arch.set(tid, &r);
 	call_set_state(c, CALL_RUNNING);
 	ptrace(PTRACE_SYSCALL, tid, 0, 0);
 }
@@ -167,24 +229,42 @@ void rewrite_mapped(struct call *c)
 		return;
 	}
 	r = c->regs;
-	arch.again(&r, c->def->nr, false);
-	arch.set(tid, &r);
-	call_drop(c);
+	if (!place_bytes(c, p)) {
+		arch.fail(&r, ENOMEM);
+		call_drop(c);
+		if (arch.set(tid, &r) == 0)
+			ptrace(PTRACE_CONT, tid, 0, 0);
+		return;
+	}
+	arch.again(&r, c->change.nr ? c->change.nr : c->def->nr, false);
+	change_args(c, &r);
+	if (!block_signals(c) || arch.set(tid, &r) < 0)
+		return;
+	call_set_state(c, CALL_ENTERING);
 	ptrace(PTRACE_CONT, tid, 0, 0);
+}
+
+void rewrite_entered(struct call *c)
+{
+	ptrace(PTRACE_SETSIGMASK, c->task->tid, sizeof(c->sigmask), &c->sigmask);
+	call_set_state(c, CALL_RUNNING);
+	ptrace(PTRACE_SYSCALL, c->task->tid, 0, 0);
 }
 
 void rewrite_over(struct call *c)
 {
 	struct user_regs_struct r;
 
-	if (!c->scratch)
+	if (!c->change.args)
 		return;
 	if (arch.get(c->task->tid, &r) == 0) {
 		int64_t result = arch.result(&r);
 
 		/* Where the first argument shares its register with the result, the result stays.
 		 */
-		arch.set_arg(&r, (unsigned)c->changed_arg, c->arg[c->changed_arg]);
+		restore_args(c, &r);
+		if (c->change.nr)
+			arch.set_nr(c->task->tid, &r, c->def->nr);
 		if (c->state == CALL_RUNNING)
 			arch.set_result(&r, result);
 		arch.set(c->task->tid, &r);

@@ -13,6 +13,10 @@ bool rewrite_at_stop(struct call *c);
  * resumed either way. */
 void rewrite_at_entry(struct call *c);
 
+/* rewrite_entered() - with stops: the thread of a CALL_ENTERING call stands at its entry again. It
+ * is resumed. */
+void rewrite_entered(struct call *c);
+
 /* rewrite_mapped() - the thread of a CALL_MAPPING call stands at the exit of the mmap: send it into
  * the call itself. It is resumed. */
 void rewrite_mapped(struct call *c);

@@ -18,7 +18,7 @@ static void open_any(struct call *c, unsigned path_arg, uint64_t flags)
 	char path[SHORT_PATH_SIZE];
 
 	if (mem_read_string(c->task->tid, c->arg[path_arg], path, sizeof(path)) < 0 ||
-		!names_open(c->tracer->names, c, path, path_arg, (int)flags))
+		!names_open(c->tracer->names, c, path, (int)flags))
 		call_continue(c);
 }
 

@@ -11,9 +11,10 @@
 /* -v -v is not an option: set to 1 to follow the states of calls when working on the engine. */
 #define TRACE_STATES 0
 
-/* Scratch memory: pages mapped into the guest for rewritten arguments, a slot for each call. */
+/* Scratch memory: pages mapped into the guest for rewritten arguments, a slot for each call. Those
+ * that are not used are not there. */
 #define SCRATCH_SLOTS     64
-#define SCRATCH_SLOT_SIZE 128
+#define SCRATCH_SLOT_SIZE 8192 /* what a path and the arguments of a script take */
 
 struct proc {
 	struct hnode node; /* by tgid */

@@ -118,14 +118,68 @@ void call_result(struct call *c)
 	c->tracer->trap->result(c);
 }
 
-void call_rewrite(struct call *c, unsigned arg, const void *bytes, size_t n)
+static void forget_change(struct call *c)
 {
-	assert(call_can(c, CAN_REWRITE) && n <= sizeof(c->bytes));
-	c->changed_arg = (int)arg;
-	c->nbytes = n;
-	memcpy(c->bytes, bytes, n);
+	free((void *)c->change.bytes);
+	c->change = (struct call_change){ 0 };
+	close_fd(&c->lent);
+}
+
+void call_rewrite(struct call *c, const struct call_change *change)
+{
+	void *bytes = change->n ? malloc(change->n) : NULL;
+
+	assert(call_can(c, CAN_REWRITE) && change->n <= SCRATCH_SLOT_SIZE);
+	assert(!change->nr || call_can(c, CAN_RENUMBER));
+	assert(!change->result || call_can(c, CAN_RESULT));
+	if (change->n && !bytes) {
+		call_return(c, -ENOMEM);
+		return;
+	}
+	if (bytes)
+		memcpy(bytes, change->bytes, change->n);
+	free((void *)c->change.bytes);
+	c->change = *change;
+	c->change.bytes = bytes;
+	c->cancel = NULL;
 	call_log(c, "?");
-	c->tracer->trap->rewrite(c);
+	when_handled(c, c->tracer->trap->rewrite);
+}
+
+/* The guest's own open does what is left to do: the file is there, and is as it was asked for. */
+static void lend(struct call *c, int fd, int flags)
+{
+	char path[64];
+	int n = snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
+	const struct call_change change = {
+		.nr = SYS_openat,
+		.args = 1 << 0 | 1 << 1 | 1 << 2,
+		.pointers = 1 << 1,
+		.arg = { (uint64_t)AT_FDCWD, 0,
+			(uint64_t)(flags &
+				   ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | O_DIRECTORY)) },
+		.bytes = path,
+		.n = (size_t)n + 1,
+	};
+
+	call_rewrite(c, &change);
+	c->lent = fd;
+}
+
+void call_open(struct call *c, int fd, int flags)
+{
+	int r;
+
+	if (!call_can(c, CAN_INSTALL)) {
+		lend(c, fd, flags);
+		return;
+	}
+	r = call_install(c, fd, flags & O_CLOEXEC);
+	close(fd);
+	if (r == -ENOENT)
+		call_drop(c);
+	else if (r < 0)
+		call_return(c, r);
 }
 
 void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data)
@@ -207,6 +261,13 @@ void call_drop(struct call *c)
 	c->cancel = NULL;
 	if (cancel)
 		cancel(c);
+	forget_change(c);
+	call_set_state(c, CALL_NONE);
+}
+
+void call_over(struct call *c)
+{
+	forget_change(c);
 	call_set_state(c, CALL_NONE);
 }
 
@@ -297,7 +358,7 @@ void call_begin(
 		.task = t,
 		.def = def,
 		.id = id,
-		.changed_arg = -1,
+		.lent = -1,
 		.started_ns = log_is_verbose() ? now_ns() : 0,
 	};
 	memcpy(c->arg, arg, sizeof(c->arg));

@@ -34,6 +34,17 @@ enum call_state {
 	CALL_STATE_MAX,
 };
 
+/* The call that the kernel does in place of the guest's. */
+struct call_change {
+	int64_t nr;        /* 0: the guest's own; another needs CAN_RENUMBER */
+	unsigned args;     /* a set of bits 1 << n: these are changed */
+	unsigned pointers; /* of those: offsets of the bytes, which are copied to scratch memory */
+	uint64_t arg[CALL_ARGS];
+	const void *bytes;
+	size_t n;    /* <= SCRATCH_SLOT_SIZE */
+	bool result; /* def->exit sees the result; needs CAN_RESULT */
+};
+
 struct call {
 	struct tracer *tracer;
 	struct task *task;
@@ -59,13 +70,12 @@ struct call {
 	void *data;
 	int64_t partial; /* unless 0: the wait has come this far, and a signal ends it with that */
 
-	int changed_arg; /* of a rewritten call: which one points at scratch memory */
-	uint64_t scratch;
+	struct call_change change; /* of a rewritten call; it owns the bytes */
+	uint64_t scratch;          /* where they are, or 0 */
+	int lent;                  /* a descriptor of ours that the guest opens by /proc, or -1 */
 	struct user_regs_struct regs; /* to go back to after the mmap */
 	uint64_t sigmask;
-	bool at_entry;      /* it stands at the call's entry, not interrupted out of it */
-	uint8_t bytes[128]; /* what goes there */
-	size_t nbytes;
+	bool at_entry; /* it stands at the call's entry, not interrupted out of it */
 
 	uint64_t started_ns; /* with -v */
 	char note[96];       /* with -v: what was decided and why */
@@ -73,9 +83,10 @@ struct call {
 
 /* What a mechanism can do beyond return and continue. */
 enum trap_can {
-	CAN_INSTALL = 1 << 0, /* put a descriptor into the guest */
-	CAN_RESULT = 1 << 1,  /* show the handler the result of a call that ran */
-	CAN_REWRITE = 1 << 2, /* run the call with another argument */
+	CAN_INSTALL = 1 << 0,  /* put a descriptor into the guest */
+	CAN_RESULT = 1 << 1,   /* show the handler the result of a call that ran */
+	CAN_REWRITE = 1 << 2,  /* run the call with other arguments */
+	CAN_RENUMBER = 1 << 3, /* or another call */
 };
 
 struct trap_ops {
@@ -84,7 +95,7 @@ struct trap_ops {
 	void (*finish)(struct call *c);  /* result is set */
 	void (*proceed)(struct call *c); /* run the call as it is */
 	void (*result)(struct call *c);  /* run it, then def->exit */
-	void (*rewrite)(struct call *c); /* run it with changed_arg pointing at bytes */
+	void (*rewrite)(struct call *c); /* run it with its change */
 	int (*install)(struct call *c, int fd, bool cloexec);
 	bool (*waits)(const struct call *c); /* the thread still waits for the answer */
 };
@@ -104,9 +115,14 @@ int call_install(struct call *c, int fd, bool cloexec);
 /* call_result() - the kernel does the call, and def->exit sees the result. Needs CAN_RESULT. */
 void call_result(struct call *c);
 
-/* call_rewrite() - the kernel does the call with argument arg pointing at a copy of n <= 128 bytes;
- * the guest finds its registers and its memory as they were. Needs CAN_REWRITE. */
-void call_rewrite(struct call *c, unsigned arg, const void *bytes, size_t n);
+/* call_rewrite() - the kernel does the call with that change; the guest finds its registers and its
+ * memory as they were. The bytes are copied. Needs CAN_REWRITE. */
+void call_rewrite(struct call *c, const struct call_change *change);
+
+/* call_open() - the result is a new descriptor of the file that fd, ours, is one of: fd itself
+ * where descriptors can be installed, else the guest opens it anew, by what flags (of open(2)) say
+ * about access. fd is taken. */
+void call_open(struct call *c, int fd, int flags);
 
 /* call_park() - the answer comes later. When the thread goes away before, cancel() is called, and
  * undoes what waits. interruptible: a signal ends the wait, and the kernel decides between EINTR
@@ -143,5 +159,8 @@ bool call_interrupted(struct call *c);
 
 /* call_drop() - the call is over without an answer: undo what it parked. Idempotent. */
 void call_drop(struct call *c);
+
+/* call_over() - the rewritten call, or the one whose result was to be seen, has returned. */
+void call_over(struct call *c);
 
 #endif

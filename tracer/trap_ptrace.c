@@ -115,7 +115,7 @@ static bool stop_waits(const struct call *c)
 
 const struct trap_ops trap_ptrace = {
 	.name = "ptrace",
-	.can = CAN_RESULT | CAN_REWRITE,
+	.can = CAN_RESULT | CAN_REWRITE | CAN_RENUMBER,
 	.finish = stop_finish,
 	.proceed = stop_proceed,
 	.result = stop_result,
@@ -138,6 +138,10 @@ static void on_seccomp(struct task *t)
 	uint64_t arg[CALL_ARGS];
 
 	follow_stop(&t->tracer->follow, t->tid);
+	if (t->call.state == CALL_ENTERING) {
+		rewrite_entered(&t->call);
+		return;
+	}
 	if (syscall_info(t->tid, &info) < 0)
 		return;
 	memcpy(arg, info.seccomp.args, sizeof(arg));
@@ -176,9 +180,9 @@ static void on_syscall(struct task *t)
 		return;
 	}
 	rewrite_over(c);
-	if (c->changed_arg < 0 && c->def->exit)
+	if ((!c->change.args || c->change.result) && c->def->exit)
 		give_result(c, info.exit.rval);
-	call_set_state(c, CALL_NONE);
+	call_over(c);
 	resume(t, 0);
 }
 
@@ -271,7 +275,7 @@ static bool mend_interrupted(struct task *t, int sig)
 
 	if (c->state == CALL_ENTERING) {
 		rewrite_over(c);
-		call_set_state(c, CALL_NONE);
+		call_over(c);
 		return true;
 	}
 	if (arch.get(t->tid, &r) < 0)

@@ -18,14 +18,8 @@ void call_return(__attribute__((unused)) struct call *c, __attribute__((unused))
 	WITHOUT_A_TRAP;
 }
 
-int call_install(__attribute__((unused)) struct call *c, __attribute__((unused)) int fd,
-	__attribute__((unused)) bool cloexec)
-{
-	WITHOUT_A_TRAP;
-}
-
-void call_rewrite(__attribute__((unused)) struct call *c, __attribute__((unused)) unsigned arg,
-	__attribute__((unused)) const void *bytes, __attribute__((unused)) size_t n)
+void call_open(__attribute__((unused)) struct call *c, __attribute__((unused)) int fd,
+	__attribute__((unused)) int flags)
 {
 	WITHOUT_A_TRAP;
 }
@@ -39,12 +33,6 @@ void call_park(__attribute__((unused)) struct call *c, __attribute__((unused)) b
 void call_drop(__attribute__((unused)) struct call *c)
 {
 	WITHOUT_A_TRAP;
-}
-
-bool call_can(
-	__attribute__((unused)) const struct call *c, __attribute__((unused)) enum trap_can ability)
-{
-	return false;
 }
 
 void call_note(__attribute__((unused)) struct call *c, __attribute__((unused)) const char *fmt, ...)

@@ -25,8 +25,7 @@ enum fate {
 	FATE_OPEN, /* not answered */
 	FATE_PARKED,
 	FATE_RETURNED,
-	FATE_INSTALLED,
-	FATE_REWRITTEN,
+	FATE_OPENED,
 	FATE_DROPPED,
 };
 
@@ -34,13 +33,9 @@ static struct {
 	enum fate fate;
 	int64_t value;
 	int fd; /* what was installed, ours */
-	char path[128];
 	bool cloexec;
 	unsigned count;
 } seen;
-
-static unsigned can = CAN_INSTALL | CAN_REWRITE;
-static int install_error;
 
 static void meet(enum fate fate, int64_t value)
 {
@@ -55,22 +50,12 @@ void call_return(struct call *c, int64_t value)
 	meet(FATE_RETURNED, value);
 }
 
-int call_install(__attribute__((unused)) struct call *c, int fd, bool cloexec)
+void call_open(__attribute__((unused)) struct call *c, int fd, int flags)
 {
-	if (install_error)
-		return install_error;
 	close_fd(&seen.fd);
-	seen.fd = dup(fd);
-	seen.cloexec = cloexec;
-	meet(FATE_INSTALLED, 0);
-	return 0;
-}
-
-void call_rewrite(__attribute__((unused)) struct call *c, unsigned arg, const void *bytes, size_t n)
-{
-	assert_in_range(n, 1, sizeof(seen.path));
-	memcpy(seen.path, bytes, n);
-	meet(FATE_REWRITTEN, arg);
+	seen.fd = fd;
+	seen.cloexec = flags & O_CLOEXEC;
+	meet(FATE_OPENED, 0);
 }
 
 void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data)
@@ -85,11 +70,6 @@ void call_drop(struct call *c)
 {
 	assert_null(c->cancel);
 	meet(FATE_DROPPED, 0);
-}
-
-bool call_can(__attribute__((unused)) const struct call *c, enum trap_can ability)
-{
-	return can & ability;
 }
 
 void call_note(__attribute__((unused)) struct call *c, __attribute__((unused)) const char *fmt, ...)
@@ -120,8 +100,6 @@ static void begin(const struct config *c)
 	tracer = (struct tracer){ .cfg = &cfg };
 	memset(&seen, 0, sizeof(seen));
 	seen.fd = -1;
-	can = CAN_INSTALL | CAN_REWRITE;
-	install_error = 0;
 	assert_int_equal(loop_init(&tracer.loop), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	agent = pair[1];
@@ -527,14 +505,14 @@ static void nsswitch_asks_files_and_dns(void **state)
 static void open_file(struct call *c, const char *path, int flags)
 {
 	*c = (struct call){ .tracer = &tracer };
-	assert_true(names_open(names, c, path, 1, flags));
+	assert_true(names_open(names, c, path, flags));
 }
 
 static void installed_text(const char *want)
 {
 	char got[256] = "";
 
-	assert_int_equal(seen.fate, FATE_INSTALLED);
+	assert_int_equal(seen.fate, FATE_OPENED);
 	assert_int_equal(fcntl(seen.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
 	assert_int_equal(read(seen.fd, got, sizeof(got) - 1), strlen(want));
 	assert_string_equal(got, want);
@@ -605,12 +583,6 @@ static void errors_are_those_of_the_open(void **state)
 	open_file(&c, "/etc/host.conf", O_RDONLY);
 	file_content(NAME_FILE_HOST_CONF, 70000, "");
 	assert_int_equal(seen.value, -EPROTO);
-	install_error = -EMFILE;
-	open_file(&c, "/etc/nsswitch.conf", O_RDONLY);
-	assert_int_equal(seen.value, -EMFILE);
-	install_error = -ENOENT;
-	open_file(&c, "/etc/nsswitch.conf", O_RDONLY);
-	assert_int_equal(seen.fate, FATE_DROPPED);
 	end();
 }
 
@@ -635,7 +607,7 @@ static void other_opens_are_not_ours(void **state)
 	(void)state;
 	begin(&(struct config){ 0 });
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_false(names_open(names, &c, cases[i].path, 1, cases[i].flags));
+		assert_false(names_open(names, &c, cases[i].path, cases[i].flags));
 	assert_int_equal(seen.count, 0);
 	assert_int_equal(asked(), 0);
 	end();
@@ -682,31 +654,6 @@ static void without_a_link_the_copy_at_hand_is_served(void **state)
 	end();
 }
 
-static void with_stops_the_guest_opens_our_descriptor(void **state)
-{
-	char first[128], text[8] = "";
-	struct call c;
-	int fd;
-
-	(void)state;
-	begin(&(struct config){ 0 });
-	can = CAN_RESULT | CAN_REWRITE;
-	open_file(&c, "/etc/hosts", O_RDONLY);
-	file_content(NAME_FILE_HOSTS, 0, "one");
-	assert_int_equal(seen.fate, FATE_REWRITTEN);
-	assert_int_equal(seen.value, 1);
-	strcpy(first, seen.path);
-	names->files.file[NAME_FILE_HOSTS].answered_ns = 1;
-	open_file(&c, "/etc/hosts", O_RDONLY);
-	file_content(NAME_FILE_HOSTS, 0, "two");
-	assert_string_equal(seen.path, first); /* who was on the way there is not lost */
-	fd = open(first, O_RDONLY | O_CLOEXEC);
-	assert_int_equal(read(fd, text, sizeof(text) - 1), 3);
-	assert_string_equal(text, "two");
-	close(fd);
-	end();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -730,7 +677,6 @@ int main(void)
 		cmocka_unit_test(other_opens_are_not_ours),
 		cmocka_unit_test(a_parked_open_that_goes_away_is_forgotten),
 		cmocka_unit_test(without_a_link_the_copy_at_hand_is_served),
-		cmocka_unit_test(with_stops_the_guest_opens_our_descriptor),
 	};
 
 	return cmocka_run_group_tests_name("names", tests, NULL, NULL);
