@@ -1,6 +1,6 @@
-/* The guest's view of files: which path a call means, and whether it is the target's; the steps
- * from there to a copy in the tree. The handlers (sys_open.c, sys_stat.c, sys_dir.c, sys_change.c)
- * use it. */
+/* The guest's view of files: which path a call means, and whose it is; the way of a call from there
+ * to the agent's answer. What is done with the answer is the handlers' (sys_open.c, sys_stat.c,
+ * sys_dir.c, sys_change.c). */
 #ifndef TRACER_FS_H
 #define TRACER_FS_H
 
@@ -25,32 +25,90 @@ struct fs {
 	struct tree tree;
 	struct remote remote;
 	struct writeback writeback;
-	bool on;     /* some path may be the target's */
-	bool writes; /* and be written to */
+	bool on; /* some path may be the target's */
 };
+
+/* fs_start() - before the guest starts, when the target is known: 0, or -errno and e. */
+int fs_start(struct fs *fs, struct tracer *tr, struct err *e);
+void fs_done(struct fs *fs);
+
+void fs_link_lost(struct fs *fs);
+void fs_link_back(struct fs *fs);
+
+/* --- paths --- */
 
 /* A path as a call gave it. */
 struct fs_name {
 	enum fs_where where;
-	bool is_empty; /* "": with AT_EMPTY_PATH the descriptor itself is meant */
-	bool in_tree;  /* it is relative to a directory of the tree, or names one by the prefix: as
-			  it stands the kernel would act on a copy */
+	bool is_empty;  /* "": with AT_EMPTY_PATH the descriptor itself is meant */
+	bool displaced; /* what the kernel would find there by itself is not `path`: the way begins
+			   in the tree, or --fs-map leads elsewhere */
 	char full[PATH_MAX]; /* absolute, as the guest sees it, with its "." and ".." and a slash at
 				its end: what the agent is asked */
 	char path[PATH_MAX]; /* the same without any of those */
 };
 
 /* fs_name_get() - the path at address path_at in the guest, relative to its descriptor dirfd
- * (AT_FDCWD). 0, or -errno for the guest (-EFAULT, -ENAMETOOLONG, -ENOENT, -EBADF, -ENOTDIR). */
+ * (AT_FDCWD). 0, or -errno for the guest (-EFAULT, -ENAMETOOLONG). A descriptor that is no
+ * directory leaves the path local: the kernel knows the error. */
 int fs_name_get(
 	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n);
 
-/* fs_local() - the call is about a local path: leave it to the kernel, or, where that would act on
- * a copy (in_tree), do it here on n->path. True: the caller calls `here`-style code itself; false:
- * the call was continued. */
-bool fs_must_act(struct call *c, const struct fs_name *n);
+/* fs_link_name_get() - the same for a call that does not follow a link at the path's end. */
+int fs_link_name_get(
+	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n);
 
-/* fs_refused() - not found, or not to be had: the call is answered. False: it is remote. */
-bool fs_refused(struct call *c, const struct fs_name *n);
+/* fs_name_of_fd() - the same for what a descriptor of the guest is open on; false: it is not of the
+ * tree. */
+bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n);
+
+/* fs_name_normalize() - an absolute path without empty, "." and ".." components; in place. */
+void fs_name_normalize(char *path);
+
+/* fs_proc_link() - path is one of /proc's links to a file (cwd, exe, fd/N), as the guest sees it:
+ * what it says. */
+bool fs_proc_link(const struct call *c, const char *path, char target[static PATH_MAX]);
+
+/* fs_is_remote() - the call is about a file of the target. Otherwise it has been answered or
+ * continued, unless *here: it is local but displaced, and the caller does it on n->path. */
+bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here);
+
+/* fs_guest_umask() */
+unsigned fs_guest_umask(const struct call *c);
+
+/* --- asking --- */
+
+/* A call that waits for the agent's answer; embedded first in what a handler keeps of it, which is
+ * on the heap. After `answer`, which answers the call, it is freed. */
+struct fs_wait {
+	struct remote_query query;
+	struct fs *fs;
+	struct call *call;
+	void (*answer)(struct fs_wait *w, int error, const struct remote_found *found);
+	void (*dropped)(struct fs_wait *w); /* the thread is gone before the answer; or NULL */
+	struct deferred release;
+};
+
+/* fs_wait_new() - NULL: no memory, the call is answered. */
+void *fs_wait_new(struct call *c, size_t size,
+	void (*answer)(struct fs_wait *w, int error, const struct remote_found *found));
+
+/* fs_ask() - ask with file_op and park the call; w is taken. */
+void fs_ask(struct fs_wait *w, enum file_op op, uint32_t flags, uint64_t a, uint64_t b,
+	const char *path, const void *second, size_t n);
+
+/* fs_park() - the caller has asked by himself: r is what remote_open() said. */
+void fs_park(struct fs_wait *w, int r);
+
+/* fs_wait_over() - free it at the turn's end: the caller has put in query.ops of his own, and its
+ * last one was called. */
+void fs_wait_over(struct fs_wait *w);
+
+/* fs_put() - the copy of what was found: an O_PATH descriptor, the caller's, or -errno. */
+int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **node);
+
+/* fs_fresh() - the copy of a name, if what is known of it need not be asked again: an O_PATH
+ * descriptor, the caller's, or -1. follow: a symbolic link will not do. */
+int fs_fresh(const struct fs *fs, const struct fs_name *n, bool follow);
 
 #endif

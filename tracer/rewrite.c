@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 
@@ -87,6 +88,19 @@ static void got_scratch(struct proc *p, uint64_t page)
 	p->no_scratch = !page;
 }
 
+static void relocate(const struct call_change *change, uint64_t base)
+{
+	uint8_t *at = (uint8_t *)change->bytes + change->words_at;
+
+	for (unsigned i = 0; i < change->nwords; i++, at += sizeof(uint64_t)) {
+		uint64_t word;
+
+		memcpy(&word, at, sizeof(word));
+		word += base;
+		memcpy(at, &word, sizeof(word));
+	}
+}
+
 /* The address of a free slot with the change's bytes in it, or 0. */
 static uint64_t fill_slot(struct call *c, struct proc *p)
 {
@@ -95,6 +109,7 @@ static uint64_t fill_slot(struct call *c, struct proc *p)
 
 		if (p->slots & UINT64_C(1) << i)
 			continue;
+		relocate(&c->change, at);
 		if (mem_write(c->task->tid, at, c->change.bytes, c->change.n) < 0)
 			return 0;
 		p->slots |= UINT64_C(1) << i;

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "addr.h"
+#include "fs_policy.h"
 #include "mem.h"
 #include "task.h"
 #include "util.h"
@@ -32,7 +33,8 @@
 #define INCOMING  .when = WHEN_INCOMING
 #define OUTGOING  .when = WHEN_OUTGOING
 #define SOCKETS   .when = WHEN_INCOMING | WHEN_OUTGOING
-#define NAMES     .when = WHEN_NAMES
+#define OPENS     .when = WHEN_NAMES | WHEN_FILES
+#define FILES     .when = WHEN_FILES
 
 const struct sysdef sysdefs[] = {
 	/* Programs fall back to plain system calls, and to TCP: both measured with node and Go. */
@@ -70,10 +72,30 @@ const struct sysdef sysdefs[] = {
 		.exit = sys_recvmmsg_exit),
 
 #ifdef SYS_open
-	ROW(open, NAMES, .args = "sd", .enter = sys_open),
+	ROW(open, OPENS, .args = "sd", .enter = sys_open),
+	ROW(creat, FILES, .args = "sd", .enter = sys_creat),
+	ROW(stat, FILES, .args = "sp", .enter = sys_stat),
+	ROW(lstat, FILES, .args = "sp", .enter = sys_lstat),
+	ROW(access, FILES, .args = "sd", .enter = sys_access),
+	ROW(readlink, FILES, .args = "spd", .enter = sys_readlink),
 #endif
-	ROW(openat, NAMES, .args = "dsd", .enter = sys_openat),
-	ROW(openat2, NAMES, .args = "dspd", .enter = sys_openat2),
+	ROW(openat, OPENS, .args = "dsd", .enter = sys_openat),
+	ROW(openat2, OPENS, .args = "dspd", .enter = sys_openat2),
+	ROW(newfstatat, FILES, .args = "dspd", .enter = sys_newfstatat),
+	ROW(statx, FILES, .args = "dsddp", .enter = sys_statx),
+	ROW(faccessat, FILES, .args = "dsd", .enter = sys_faccessat),
+	ROW(faccessat2, FILES, .args = "dsdd", .enter = sys_faccessat2),
+	ROW(readlinkat, FILES, .args = "dspd", .enter = sys_readlinkat),
+	ROW(statfs, FILES, .args = "sp", .enter = sys_statfs),
+	ROW(getxattr, FILES, .args = "sspd", .enter = sys_getxattr),
+	ROW(lgetxattr, FILES, .args = "sspd", .enter = sys_lgetxattr),
+	ROW(listxattr, FILES, .args = "spd", .enter = sys_listxattr),
+	ROW(llistxattr, FILES, .args = "spd", .enter = sys_llistxattr),
+	ROW(chdir, FILES, .args = "s", .enter = sys_chdir),
+	ROW(getcwd, FILES, .args = "pd", .enter = sys_getcwd),
+	ROW(execve, FILES, .args = "spp", .enter = sys_execve),
+	ROW(execveat, FILES, .args = "dsppd", .enter = sys_execveat),
+	ROW(inotify_add_watch, FILES, .args = "dsd", .enter = sys_inotify_add_watch),
 };
 
 const size_t sysdefs_len = ARRAY_SIZE(sysdefs);
@@ -81,7 +103,8 @@ const size_t sysdefs_len = ARRAY_SIZE(sysdefs);
 static unsigned wanted(const struct config *cfg)
 {
 	return (cfg->incoming != INCOMING_OFF ? WHEN_INCOMING : 0) |
-	       (cfg->outgoing ? WHEN_OUTGOING : 0) | (cfg->dns ? WHEN_NAMES : 0);
+	       (cfg->outgoing ? WHEN_OUTGOING : 0) | (cfg->dns ? WHEN_NAMES : 0) |
+	       (fs_policy_may_be_remote(cfg) ? WHEN_FILES : 0);
 }
 
 bool sysdef_is_on(const struct sysdef *d, const struct config *cfg)

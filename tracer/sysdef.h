@@ -15,6 +15,7 @@ enum sysdef_when {
 	WHEN_INCOMING = 1 << 0, /* the target's incoming traffic is wanted */
 	WHEN_OUTGOING = 1 << 1, /* the guest's connections leave from the target */
 	WHEN_NAMES = 1 << 2,    /* names are resolved as in the target */
+	WHEN_FILES = 1 << 3,    /* some paths are the target's */
 };
 
 /* The filter looks at arguments: the row is only about calls where all of these hold. */
@@ -80,8 +81,28 @@ void sys_recvmsg(struct call *c);
 int64_t sys_recvmsg_exit(struct call *c, int64_t result);
 void sys_recvmmsg(struct call *c);
 int64_t sys_recvmmsg_exit(struct call *c, int64_t result);
-void sys_open(struct call *c); /* sys_name.c */
+void sys_open(struct call *c); /* sys_open.c */
+void sys_creat(struct call *c);
 void sys_openat(struct call *c);
 void sys_openat2(struct call *c);
+void sys_stat(struct call *c); /* sys_stat.c */
+void sys_lstat(struct call *c);
+void sys_newfstatat(struct call *c);
+void sys_statx(struct call *c);
+void sys_access(struct call *c);
+void sys_faccessat(struct call *c);
+void sys_faccessat2(struct call *c);
+void sys_readlink(struct call *c);
+void sys_readlinkat(struct call *c);
+void sys_statfs(struct call *c);
+void sys_getxattr(struct call *c);
+void sys_lgetxattr(struct call *c);
+void sys_listxattr(struct call *c);
+void sys_llistxattr(struct call *c);
+void sys_chdir(struct call *c); /* sys_dir.c */
+void sys_getcwd(struct call *c);
+void sys_execve(struct call *c);
+void sys_execveat(struct call *c);
+void sys_inotify_add_watch(struct call *c);
 
 #endif

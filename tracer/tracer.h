@@ -5,6 +5,7 @@
 #include "config.h"
 #include "datagram.h"
 #include "follow.h"
+#include "fs.h"
 #include "htab.h"
 #include "incoming.h"
 #include "link.h"
@@ -27,6 +28,7 @@ struct tracer {
 	struct names *names;
 	struct outgoing outgoing;
 	struct datagram_table datagrams;
+	struct fs fs;
 
 	struct htab tasks; /* by tid */
 	struct htab procs; /* by tgid */

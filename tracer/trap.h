@@ -41,7 +41,10 @@ struct call_change {
 	unsigned pointers; /* of those: offsets of the bytes, which are copied to scratch memory */
 	uint64_t arg[CALL_ARGS];
 	const void *bytes;
-	size_t n;    /* <= SCRATCH_SLOT_SIZE */
+	size_t n;        /* <= SCRATCH_SLOT_SIZE */
+	size_t words_at; /* the nwords 64-bit words at that offset are offsets, too: pointers there
+			  */
+	unsigned nwords;
 	bool result; /* def->exit sees the result; needs CAN_RESULT */
 };
 

@@ -1,0 +1,396 @@
+/* Theory of operation. The guest's paths are absolute to us: a relative one begins where proc(5)
+ * says that its directory is. A directory of the target is a copy in the tree, so such a place
+ * names itself (tree_virtual()), and chdir, dup, fork, descriptors passed on need no book.
+ *
+ * Whose a path is, is decided by its words alone. Symbolic links are followed by who has the file:
+ * this machine's kernel, or the agent under the target's root. */
+#include "fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mem.h"
+#include "procfs.h"
+#include "sysdef.h"
+#include "task.h"
+#include "tracer.h"
+#include "util.h"
+
+/* --- paths --- */
+
+void fs_name_normalize(char *path)
+{
+	char *to = path;
+
+	for (const char *from = path; *from;) {
+		size_t n;
+
+		from += strspn(from, "/");
+		n = strcspn(from, "/");
+		if (n == 2 && from[0] == '.' && from[1] == '.') {
+			while (to > path && *--to != '/')
+				;
+		} else if (n && !(n == 1 && from[0] == '.')) {
+			*to++ = '/';
+			memmove(to, from, n);
+			to += n;
+		}
+		from += n;
+	}
+	if (to == path)
+		*to++ = '/';
+	*to = '\0';
+}
+
+/* base and what follows it; false: too long. */
+static bool join(char to[static PATH_MAX], const char *base, const char *rest)
+{
+	size_t n = strlen(base);
+	bool slash = *rest && *rest != '/' && (!n || base[n - 1] != '/');
+	int len = snprintf(to, PATH_MAX, "%s%s%s", base, slash ? "/" : "", rest);
+
+	return len < PATH_MAX;
+}
+
+/* What a link of proc(5) says; false: there is none. */
+static bool read_proc_link(const char *link, char to[static PATH_MAX])
+{
+	ssize_t n = readlink(link, to, PATH_MAX - 1);
+
+	if (n < 0)
+		return false;
+	to[n] = '\0';
+	return true;
+}
+
+/* Where a relative path begins. */
+static bool read_base(const struct call *c, uint64_t dirfd, char to[static PATH_MAX])
+{
+	char link[64];
+	pid_t tid = c->task->tid;
+
+	if ((int)dirfd == AT_FDCWD)
+		snprintf(link, sizeof(link), "/proc/%d/cwd", tid);
+	else
+		snprintf(link, sizeof(link), "/proc/%d/fd/%d", tid, (int)dirfd);
+	return read_proc_link(link, to) && *to == '/';
+}
+
+/* A path by way of /proc's links to what a process has open or where it stands: the link, as we see
+ * it, and the rest of the path. False: it is none. */
+static bool proc_link_of(
+	const struct call *c, const char *path, char link[static 64], const char **rest)
+{
+	static const char *const std[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
+	pid_t tid = c->task->tid;
+	int pid, fd, end = 0;
+
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(path, std[i]) == 0) {
+			snprintf(link, 64, "/proc/%d/fd/%d", tid, i);
+			*rest = "";
+			return true;
+		}
+	}
+	if (sscanf(path, "/dev/fd/%d%n", &fd, &end) == 1 ||
+		sscanf(path, "/proc/self/fd/%d%n", &fd, &end) == 1 ||
+		sscanf(path, "/proc/thread-self/fd/%d%n", &fd, &end) == 1)
+		snprintf(link, 64, "/proc/%d/fd/%d", tid, fd);
+	else if (sscanf(path, "/proc/%d/fd/%d%n", &pid, &fd, &end) == 2)
+		snprintf(link, 64, "/proc/%d/fd/%d", pid, fd);
+	else if ((sscanf(path, "/proc/self/cwd%n", &end), end) ||
+		 (sscanf(path, "/proc/thread-self/cwd%n", &end), end))
+		snprintf(link, 64, "/proc/%d/cwd", tid);
+	else if (sscanf(path, "/proc/self/exe%n", &end), end)
+		snprintf(link, 64, "/proc/%d/exe", tid);
+	else if (sscanf(path, "/proc/%d/cwd%n", &pid, &end) == 1 && end)
+		snprintf(link, 64, "/proc/%d/cwd", pid);
+	else if (sscanf(path, "/proc/%d/exe%n", &pid, &end) == 1 && end)
+		snprintf(link, 64, "/proc/%d/exe", pid);
+	else
+		return false;
+	*rest = path + end;
+	return **rest == '\0' || **rest == '/';
+}
+
+bool fs_proc_link(const struct call *c, const char *path, char target[static PATH_MAX])
+{
+	char link[64];
+	const char *rest;
+
+	if (strncmp(path, "/proc/", 6) != 0 || !proc_link_of(c, path, link, &rest) || *rest)
+		return false;
+	return read_proc_link(link, target);
+}
+
+/* An absolute path that leads into the tree, as the target has it. follow: also if it is itself one
+ * of /proc's links. */
+static bool leads_into_tree(
+	const struct call *c, const char *path, bool follow, char to[static PATH_MAX])
+{
+	const struct tree *t = &c->tracer->fs.tree;
+	const char *virtual = tree_virtual(t, path), *rest;
+	char link[64], target[PATH_MAX];
+
+	if (virtual)
+		return join(to, virtual, "");
+	if ((strncmp(path, "/proc/", 6) != 0 && strncmp(path, "/dev/", 5) != 0) ||
+		!proc_link_of(c, path, link, &rest) || (!*rest && !follow) ||
+		!read_proc_link(link, target))
+		return false;
+	virtual = tree_virtual(t, target);
+	return virtual && join(to, virtual, rest);
+}
+
+/* The absolute path that the guest means. 1: it is known; 0: the kernel knows better; -errno. */
+static int make_absolute(
+	struct call *c, uint64_t dirfd, const char *given, bool follow, struct fs_name *n)
+{
+	char base[PATH_MAX];
+	const char *virtual;
+
+	if (*given == '/') {
+		n->displaced = leads_into_tree(c, given, follow, n->full);
+		if (!n->displaced)
+			strcpy(n->full, given);
+		return 1;
+	}
+	if (!read_base(c, dirfd, base))
+		return 0;
+	virtual = tree_virtual(&c->tracer->fs.tree, base);
+	n->displaced = virtual;
+	if (join(n->full, virtual ? virtual : base, given))
+		return 1;
+	return virtual ? -ENAMETOOLONG : 0;
+}
+
+static void decide(struct call *c, enum fs_access access, struct fs_name *n)
+{
+	const struct fs_policy *policy = c->tracer->fs.policy;
+	const char *rule = "";
+
+	strcpy(n->path, n->full);
+	fs_name_normalize(n->path);
+	if (fs_policy_map(policy, n->path, n->full, sizeof(n->full))) {
+		n->displaced = true;
+		strcpy(n->path, n->full);
+		fs_name_normalize(n->path);
+	}
+	n->where = fs_policy_decide(policy, n->path, access, &rule);
+	if (n->where != FS_LOCAL)
+		call_note(c, "%s: %s", n->where == FS_REMOTE ? "remote" : "not found", rule);
+}
+
+static int get_name(struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access,
+	bool follow, struct fs_name *n)
+{
+	char given[PATH_MAX];
+	int r = mem_read_string(c->task->tid, path_at, given, sizeof(given));
+
+	n->where = FS_LOCAL;
+	n->displaced = false;
+	n->is_empty = r == 0;
+	if (r <= 0)
+		return r == -ESRCH ? -EFAULT : r;
+	r = make_absolute(c, dirfd, given, follow, n);
+	if (r > 0)
+		decide(c, access, n);
+	return r < 0 ? r : 0;
+}
+
+int fs_name_get(
+	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n)
+{
+	return get_name(c, dirfd, path_at, access, true, n);
+}
+
+int fs_link_name_get(
+	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n)
+{
+	return get_name(c, dirfd, path_at, access, false, n);
+}
+
+bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n)
+{
+	char place[PATH_MAX];
+	const char *virtual;
+
+	if ((int)fd < 0 || !read_base(c, fd, place))
+		return false;
+	virtual = tree_virtual(&c->tracer->fs.tree, place);
+	if (!virtual)
+		return false;
+	*n = (struct fs_name){ .where = FS_REMOTE, .displaced = true };
+	strcpy(n->full, virtual);
+	strcpy(n->path, virtual);
+	return true;
+}
+
+bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here)
+{
+	*here = false;
+	switch (n->where) {
+	case FS_REMOTE:
+		return true;
+	case FS_NOT_FOUND:
+		call_return(c, -ENOENT);
+		return false;
+	case FS_LOCAL:
+		*here = n->displaced;
+		if (!n->displaced)
+			call_continue(c);
+	}
+	return false;
+}
+
+unsigned fs_guest_umask(const struct call *c)
+{
+	unsigned long long mask;
+
+	return procfs_status(c->task->tid, "Umask", 8, &mask) ? (unsigned)mask : 022;
+}
+
+/* --- asking --- */
+
+static void wait_found(struct remote_query *q, int error, const struct remote_found *found)
+{
+	struct fs_wait *w = container_of(q, struct fs_wait, query);
+
+	w->call->cancel = NULL;
+	w->answer(w, error, found);
+	fs_wait_over(w);
+}
+
+static const struct remote_ops wait_ops = { .found = wait_found };
+
+static void wait_free(struct deferred *d)
+{
+	free(container_of(d, struct fs_wait, release));
+}
+
+void *fs_wait_new(struct call *c, size_t size,
+	void (*answer)(struct fs_wait *w, int error, const struct remote_found *found))
+{
+	struct fs_wait *w = calloc(1, size);
+
+	if (!w) {
+		call_return(c, -ENOMEM);
+		return NULL;
+	}
+	w->query.ops = &wait_ops;
+	w->fs = &c->tracer->fs;
+	w->call = c;
+	w->answer = answer;
+	deferred_init(&w->release, wait_free);
+	return w;
+}
+
+void fs_wait_over(struct fs_wait *w)
+{
+	loop_defer(&w->fs->tracer->loop, &w->release);
+}
+
+static void wait_cancel(struct call *c)
+{
+	struct fs_wait *w = c->data;
+
+	remote_drop(&w->query);
+	if (w->dropped)
+		w->dropped(w);
+	fs_wait_over(w);
+}
+
+void fs_park(struct fs_wait *w, int r)
+{
+	if (r < 0) {
+		call_return(w->call, r);
+		if (w->dropped)
+			w->dropped(w);
+		fs_wait_over(w);
+		return;
+	}
+	call_park(w->call, false, wait_cancel, w);
+}
+
+void fs_ask(struct fs_wait *w, enum file_op op, uint32_t flags, uint64_t a, uint64_t b,
+	const char *path, const void *second, size_t n)
+{
+	fs_park(w, remote_op(&w->fs->remote, &w->query, op, flags, a, b, path, second, n));
+}
+
+int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **node)
+{
+	struct tree_node *unused;
+	int r = tree_put(&fs->tree, found->path, found->attr, found->more, found->more_len,
+		node ? node : &unused);
+
+	return r < 0 ? r : tree_at(&fs->tree, found->path);
+}
+
+static bool is_fresh(const struct fs *fs, const struct tree_node *node)
+{
+	if (node->writeback)
+		return true;
+	return node->seen_ns && node->epoch == fs->tree.epoch &&
+	       now_ns() - node->seen_ns < FS_FRESH_MS * UINT64_C(1000000);
+}
+
+int fs_fresh(const struct fs *fs, const struct fs_name *n, bool follow)
+{
+	bool plain = strcmp(n->full, n->path) == 0;
+	cleanup_fd int fd = plain ? tree_at(&fs->tree, n->path) : -1;
+	const struct tree_node *node = fd < 0 ? NULL : tree_node(&fs->tree, fd);
+
+	if (!node || !is_fresh(fs, node) || (follow && S_ISLNK(node->attr.mode)))
+		return -1;
+	return take_fd(&fd);
+}
+
+/* --- a run --- */
+
+int fs_start(struct fs *fs, struct tracer *tr, struct err *e)
+{
+	const struct config *cfg = tr->cfg;
+	int r;
+
+	fs->tracer = tr;
+	remote_init(&fs->remote, tr);
+	if (!fs_policy_may_be_remote(cfg))
+		return 0;
+	r = tree_open(&fs->tree, cfg->fs_dir, cfg->fs_file_max, cfg->fs_tree_max, e);
+	if (r < 0)
+		return r;
+	r = writeback_init(&fs->writeback, tr);
+	if (r < 0)
+		return err_set(e, r, "changes of files cannot be watched: %s", strerror(-r));
+	fs->on = true;
+	return 0;
+}
+
+void fs_done(struct fs *fs)
+{
+	if (fs->on)
+		writeback_done(&fs->writeback);
+	if (fs->tracer)
+		remote_done(&fs->remote);
+	tree_close(&fs->tree);
+	fs_policy_free(fs->policy);
+	*fs = (struct fs){ 0 };
+}
+
+void fs_link_lost(struct fs *fs)
+{
+	remote_link_lost(&fs->remote);
+	if (fs->on)
+		writeback_link_lost(&fs->writeback);
+}
+
+void fs_link_back(struct fs *fs)
+{
+	remote_link_back(&fs->remote);
+}

@@ -1,0 +1,552 @@
+/* Calls that act on the guest's process: it stands in a directory, executes a file, watches one.
+ * For these the kernel gets the copy's own path, or a name of ours for it where that would be too
+ * long. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "mem.h"
+#include "sysdef.h"
+#include "task.h"
+#include "tracer.h"
+#include "util.h"
+
+/* --- chdir(2), getcwd(2) --- */
+
+/* The copy's path as the kernel shall see it: its length, its zero byte included. */
+static size_t kernel_path(const struct tree *t, const char *path, char to[static PATH_MAX])
+{
+	int n = snprintf(to, PATH_MAX, "%s%s", t->prefix, strcmp(path, "/") == 0 ? "" : path);
+
+	return (size_t)n + 1;
+}
+
+static void chdir_to(struct call *c, const char *path)
+{
+	const struct call_change change = {
+		.args = 1,
+		.pointers = 1,
+		.bytes = path,
+		.n = strlen(path) + 1,
+	};
+
+	call_rewrite(c, &change);
+}
+
+/* The way is too long to be written: the guest goes through our descriptor. */
+static void chdir_through(struct call *c, int fd)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
+	chdir_to(c, path);
+	c->lent = fd;
+}
+
+static void enter_directory(struct call *c, const struct remote_found *found)
+{
+	struct fs *fs = &c->tracer->fs;
+	int fd = fs_put(fs, found, NULL);
+	char path[PATH_MAX];
+
+	if (fd < 0) {
+		call_return(c, fd);
+		return;
+	}
+	if (kernel_path(&fs->tree, found->path, path) > PATH_MAX) {
+		chdir_through(c, fd);
+		return;
+	}
+	close(fd);
+	chdir_to(c, path);
+}
+
+static void chdir_answered(struct fs_wait *w, int error, const struct remote_found *found)
+{
+	if (error)
+		call_return(w->call, -error);
+	else
+		enter_directory(w->call, found);
+}
+
+void sys_chdir(struct call *c)
+{
+	struct fs_name n;
+	struct fs_wait *w;
+	bool here;
+	int r = fs_name_get(c, (uint64_t)AT_FDCWD, c->arg[0], FS_READS, &n);
+
+	if (r < 0) {
+		call_return(c, r);
+		return;
+	}
+	if (!fs_is_remote(c, &n, &here)) {
+		if (here)
+			chdir_to(c, n.path);
+		return;
+	}
+	w = fs_wait_new(c, sizeof(*w), chdir_answered);
+	if (w)
+		fs_park(w, remote_open(&w->fs->remote, &w->query,
+				   FILE_PATH | FILE_DIRECTORY | FILE_EXEC, 0, 0, 0, n.full));
+}
+
+void sys_getcwd(struct call *c)
+{
+	char link[64], path[PATH_MAX];
+	const char *virtual;
+	ssize_t n;
+	int64_t r;
+
+	snprintf(link, sizeof(link), "/proc/%d/cwd", c->task->tid);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n < 0 ? 0 : n] = '\0';
+	virtual = tree_virtual(&c->tracer->fs.tree, path);
+	if (!virtual) {
+		call_continue(c);
+		return;
+	}
+	n = (ssize_t)strlen(virtual) + 1;
+	r = (uint64_t)n > c->arg[1] ? -ERANGE
+				    : mem_write(c->task->tid, c->arg[0], virtual, (size_t)n);
+	call_return(c, r < 0 ? r : n);
+}
+
+/* --- execve(2) --- */
+
+/* How deep interpreters may be scripts themselves (execve(2)), and what they put before the guest's
+ * arguments: each adds itself, an option, and the script that it is for. */
+#define EXEC_DEPTH_MAX  5
+#define EXEC_PREFIX_MAX (3 * EXEC_DEPTH_MAX)
+
+/* The line of an interpreter, with the zero byte that ends it (binfmt_script.c). */
+#define SHEBANG_SIZE 256
+
+struct exec {
+	struct fs_wait wait;
+	unsigned path_arg;             /* argv is the next */
+	char *script;                  /* the path as it was given, for its interpreter */
+	char *prefix[EXEC_PREFIX_MAX]; /* these stand for argv[0] */
+	unsigned nprefix, depth;
+	struct tree_content content;
+	int copy; /* O_PATH */
+	char *path;
+	struct file_attr attr;
+	int failed; /* errno */
+};
+
+static void exec_release(struct exec *x)
+{
+	if (x->content.tree)
+		tree_content_abort(&x->content);
+	close_fd(&x->copy);
+	free(x->path);
+	free(x->script);
+	for (unsigned i = 0; i < x->nprefix; i++)
+		free(x->prefix[i]);
+}
+
+static void exec_dropped(struct fs_wait *w)
+{
+	exec_release(container_of(w, struct exec, wait));
+}
+
+static void exec_answer(struct exec *x, int64_t result)
+{
+	x->wait.call->cancel = NULL;
+	call_return(x->wait.call, result);
+	exec_release(x);
+	fs_wait_over(&x->wait);
+}
+
+/* The strings, and the array of pointers to them and to the guest's own arguments. */
+struct vector {
+	uint8_t bytes[SCRATCH_SLOT_SIZE];
+	size_t n;
+	size_t pointers_at;
+};
+
+/* Its offset in *at; false: there is no room. */
+static bool add_string(struct vector *v, const char *text, uint64_t *at)
+{
+	size_t len = strlen(text) + 1;
+
+	if (len > sizeof(v->bytes) - v->n)
+		return false;
+	memcpy(v->bytes + v->n, text, len);
+	*at = v->n;
+	v->n += len;
+	return true;
+}
+
+static bool add_pointer(struct vector *v, uint64_t pointer)
+{
+	if (sizeof(pointer) > sizeof(v->bytes) - v->n)
+		return false;
+	memcpy(v->bytes + v->n, &pointer, sizeof(pointer));
+	v->n += sizeof(pointer);
+	return true;
+}
+
+/* The guest's arguments but the first, and the NULL at the end. 0 or -errno. */
+static int add_guest_args(struct vector *v, const struct call *c, uint64_t argv)
+{
+	uint64_t pointer = 1;
+
+	for (unsigned i = 0; pointer; i++) {
+		int r = argv ? mem_read(c->task->tid, argv + i * sizeof(pointer), &pointer,
+				       sizeof(pointer))
+			     : 0;
+
+		if (r < 0)
+			return r;
+		if (!argv)
+			pointer = 0;
+		if ((i || !pointer) && !add_pointer(v, pointer))
+			return -E2BIG;
+	}
+	return 0;
+}
+
+static int make_vector(struct vector *v, const struct exec *x, uint64_t argv)
+{
+	uint64_t at[EXEC_PREFIX_MAX];
+
+	for (unsigned i = 0; i < x->nprefix; i++) {
+		if (!add_string(v, x->prefix[i], &at[i]))
+			return -E2BIG;
+	}
+	while (v->n % sizeof(uint64_t))
+		v->bytes[v->n++] = 0;
+	v->pointers_at = v->n;
+	for (unsigned i = 0; i < x->nprefix; i++) {
+		if (!add_pointer(v, at[i]))
+			return -E2BIG;
+	}
+	return add_guest_args(v, x->wait.call, argv);
+}
+
+/* The kernel executes what is at path. */
+static void exec_path(struct exec *x, const char *path)
+{
+	struct call *c = x->wait.call;
+	unsigned argv_arg = x->path_arg + 1;
+	struct vector v = { .n = strlen(path) + 1 };
+	struct call_change change = {
+		.args = 1U << x->path_arg | (x->nprefix ? 1U << argv_arg : 0),
+		.bytes = v.bytes,
+	};
+	int r = 0;
+
+	memcpy(v.bytes, path, v.n);
+	if (x->nprefix)
+		r = make_vector(&v, x, c->arg[argv_arg]);
+	if (r < 0) {
+		exec_answer(x, r);
+		return;
+	}
+	change.pointers = change.args;
+	change.arg[argv_arg] = v.pointers_at;
+	change.words_at = v.pointers_at;
+	change.nwords = x->nprefix;
+	change.n = v.n;
+	call_rewrite(c, &change);
+	exec_release(x);
+	fs_wait_over(&x->wait);
+}
+
+/* --- scripts --- */
+
+/* The interpreter and its option, "" if there is none, in the first line. False: it is no script.
+ */
+static bool read_shebang(
+	int copy, char line[static SHEBANG_SIZE], char **interpreter, char **option)
+{
+	char proc[40], *end;
+	cleanup_fd int fd = -1;
+	ssize_t n;
+
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", copy);
+	fd = open(proc, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, line, SHEBANG_SIZE - 1);
+	if (n < 3 || line[0] != '#' || line[1] != '!')
+		return false;
+	line[n] = '\0';
+	end = line + strcspn(line, "\n");
+	while (end > line + 2 && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	*end = '\0';
+	*interpreter = line + 2 + strspn(line + 2, " \t");
+	*option = *interpreter + strcspn(*interpreter, " \t");
+	if (**option)
+		*(*option)++ = '\0';
+	*option += strspn(*option, " \t");
+	return **interpreter;
+}
+
+/* What the interpreter is told stands where argv[0] was. False: no memory, or too much. */
+static bool push_interpreter(struct exec *x, const char *interpreter, const char *option)
+{
+	const char *first[] = { interpreter, *option ? option : NULL, x->script };
+	unsigned more = 0, rest = x->nprefix ? x->nprefix - 1 : 0;
+	char *copies[3];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(first); i++) {
+		if (first[i])
+			copies[more++] = strdup(first[i]);
+	}
+	if (x->nprefix)
+		free(x->prefix[0]);
+	memmove(x->prefix + more, x->prefix + (x->nprefix ? 1 : 0), rest * sizeof(*x->prefix));
+	memcpy(x->prefix, copies, more * sizeof(*copies));
+	x->nprefix = more + rest;
+	free(x->script);
+	x->script = strdup(interpreter);
+	for (unsigned i = 0; i < x->nprefix; i++) {
+		if (!x->prefix[i])
+			return false;
+	}
+	return x->script;
+}
+
+static void exec_ask(struct exec *x, const char *path);
+
+/* The interpreter is found as any path of the guest's is. */
+static void exec_interpreter(struct exec *x, const char *interpreter)
+{
+	struct fs *fs = x->wait.fs;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s", interpreter);
+	fs_name_normalize(path);
+	close_fd(&x->copy);
+	free(x->path);
+	x->path = NULL;
+	if (*interpreter == '/' && fs_policy_decide(fs->policy, path, FS_READS, NULL) == FS_REMOTE)
+		exec_ask(x, interpreter);
+	else
+		exec_path(x, interpreter);
+}
+
+/* The copy is there. The kernel would hand a script's interpreter the copy's path: so it gets the
+ * interpreter itself, with the arguments that execve(2) makes for it. */
+static void exec_copy(struct exec *x)
+{
+	char line[SHEBANG_SIZE], path[PATH_MAX], *interpreter, *option;
+
+	if (!read_shebang(x->copy, line, &interpreter, &option)) {
+		if (kernel_path(&x->wait.fs->tree, x->path, path) > sizeof(path))
+			exec_answer(x, -ENAMETOOLONG);
+		else
+			exec_path(x, path);
+	} else if (++x->depth > EXEC_DEPTH_MAX) {
+		exec_answer(x, -ELOOP);
+	} else if (!push_interpreter(x, interpreter, option)) {
+		exec_answer(x, -ENOMEM);
+	} else {
+		exec_interpreter(x, interpreter);
+	}
+}
+
+/* --- the file --- */
+
+static void exec_found(struct remote_query *q, int error, const struct remote_found *found)
+{
+	struct exec *x = container_of(q, struct exec, wait.query);
+	struct tree *tree = &x->wait.fs->tree;
+
+	if (error) {
+		exec_answer(x, -error);
+		return;
+	}
+	x->attr = *found->attr;
+	x->path = strdup(found->path);
+	x->copy = x->path ? fs_put(x->wait.fs, found, NULL) : -ENOMEM;
+	if (x->copy < 0)
+		x->failed = -x->copy;
+	else if (found->content == FILE_BYTES)
+		x->failed = -tree_content_begin(&x->content, tree, x->path, 0);
+	if (found->content == FILE_BYTES)
+		return;
+	if (x->failed)
+		exec_answer(x, -x->failed);
+	else
+		exec_copy(x);
+}
+
+static void exec_data(struct remote_query *q, uint64_t offset, const uint8_t *p, size_t n)
+{
+	struct exec *x = container_of(q, struct exec, wait.query);
+	int r = x->failed ? 0 : tree_content_data(&x->content, offset, p, n);
+
+	if (r < 0)
+		x->failed = -r;
+}
+
+static void exec_end(struct remote_query *q, int error, uint64_t size, uint64_t version)
+{
+	struct exec *x = container_of(q, struct exec, wait.query);
+
+	if (!x->failed)
+		x->failed = error;
+	if (x->content.tree && x->failed)
+		tree_content_abort(&x->content);
+	else if (x->content.tree)
+		x->failed = -tree_content_end(&x->content, &x->attr, size, version);
+	x->content.tree = NULL;
+	if (x->failed)
+		exec_answer(x, -x->failed);
+	else
+		exec_copy(x);
+}
+
+static const struct remote_ops exec_ops = {
+	.found = exec_found,
+	.data = exec_data,
+	.end = exec_end,
+};
+
+static void exec_ask(struct exec *x, const char *path)
+{
+	x->wait.query = (struct remote_query){ .ops = &exec_ops };
+	fs_park(&x->wait, remote_open(&x->wait.fs->remote, &x->wait.query,
+				  FILE_EXEC | FILE_CONTENT | FILE_READ, 0, 0, 0, path));
+}
+
+static void exec_remote(struct call *c, unsigned path_arg, const struct fs_name *n)
+{
+	char given[PATH_MAX];
+	struct exec *x;
+
+	if (mem_read_string(c->task->tid, c->arg[path_arg], given, sizeof(given)) < 0) {
+		call_return(c, -EFAULT);
+		return;
+	}
+	x = fs_wait_new(c, sizeof(*x), NULL);
+	if (!x)
+		return;
+	x->wait.dropped = exec_dropped;
+	x->path_arg = path_arg;
+	x->copy = -1;
+	x->script = strdup(*given ? given : n->path);
+	if (x->script)
+		exec_ask(x, n->full);
+	else
+		exec_answer(x, -ENOMEM);
+}
+
+/* A copy that was opened by O_PATH has no content yet. */
+static bool is_copy_itself(
+	struct call *c, uint64_t dirfd, const struct fs_name *n, struct fs_name *of_fd)
+{
+	return n->is_empty && fs_name_of_fd(c, dirfd, of_fd);
+}
+
+static void exec_any(struct call *c, uint64_t dirfd, unsigned path_arg)
+{
+	struct call_change change = { .args = 1U << path_arg, .pointers = 1U << path_arg };
+	struct fs_name n;
+	bool here;
+	int r = fs_name_get(c, dirfd, c->arg[path_arg], FS_READS, &n);
+
+	if (r < 0)
+		call_return(c, r);
+	else if (is_copy_itself(c, dirfd, &n, &n) || fs_is_remote(c, &n, &here))
+		exec_remote(c, path_arg, &n);
+	else if (here) {
+		change.bytes = n.path;
+		change.n = strlen(n.path) + 1;
+		call_rewrite(c, &change);
+	}
+}
+
+void sys_execve(struct call *c)
+{
+	exec_any(c, (uint64_t)AT_FDCWD, 0);
+}
+
+void sys_execveat(struct call *c)
+{
+	exec_any(c, c->arg[0], 1);
+}
+
+/* --- inotify_add_watch(2) --- */
+
+struct watching {
+	struct fs_wait wait;
+	int inotify; /* the guest's */
+};
+
+static int64_t add_watch(const struct watching *w, const char *path)
+{
+	char copy[PATH_MAX];
+	int wd;
+
+	if (kernel_path(&w->wait.fs->tree, path, copy) > sizeof(copy))
+		return -ENAMETOOLONG;
+	wd = inotify_add_watch(w->inotify, copy, (uint32_t)w->wait.call->arg[2]);
+	return wd < 0 ? -errno : wd;
+}
+
+static void watch_answered(struct fs_wait *wait, int error, const struct remote_found *found)
+{
+	struct watching *w = container_of(wait, struct watching, wait);
+	int fd = error ? -error : fs_put(wait->fs, found, NULL);
+
+	call_return(wait->call, fd < 0 ? fd : add_watch(w, found->path));
+	if (fd >= 0)
+		close(fd);
+	close_fd(&w->inotify);
+}
+
+static void watch_dropped(struct fs_wait *wait)
+{
+	close_fd(&container_of(wait, struct watching, wait)->inotify);
+}
+
+static void watch_remote(struct call *c, int inotify, const struct fs_name *n)
+{
+	struct watching *w = fs_wait_new(c, sizeof(*w), watch_answered);
+	uint64_t mask = c->arg[2];
+
+	if (!w) {
+		close(inotify);
+		return;
+	}
+	w->wait.dropped = watch_dropped;
+	w->inotify = inotify;
+	fs_ask(&w->wait, FILE_OP_STAT, mask & IN_DONT_FOLLOW ? FILE_NOFOLLOW : 0, 0, 0, n->full,
+		NULL, 0);
+}
+
+void sys_inotify_add_watch(struct call *c)
+{
+	struct fs_name n;
+	bool here;
+	int fd, r = fs_name_get(c, (uint64_t)AT_FDCWD, c->arg[1], FS_READS, &n);
+
+	if (r < 0) {
+		call_return(c, r);
+		return;
+	}
+	if (!fs_is_remote(c, &n, &here) && !here)
+		return;
+	fd = call_dup(c, c->arg[0]);
+	if (fd < 0) {
+		call_return(c, fd);
+	} else if (!here) {
+		watch_remote(c, fd, &n);
+	} else {
+		r = inotify_add_watch(fd, n.path, (uint32_t)c->arg[2]);
+		call_return(c, r < 0 ? -errno : r);
+		close(fd);
+	}
+}
