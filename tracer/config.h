@@ -29,7 +29,7 @@ enum fs_mode {
 	FS_MODE_MAX,
 };
 
-/* The values of an option that may be given several times, in the order given. */
+/* The values of an option that may be given several times, in the order given; copies. */
 struct config_list {
 	const char **value;
 	unsigned n;
@@ -72,8 +72,15 @@ enum config_result {
 };
 
 /* config_parse() - defaults, then the environment, then the arguments. Strings point into argv and
- * the environment. */
+ * the environment, but for those of lists. */
 enum config_result config_parse(struct config *c, int argc, char **argv, struct err *e);
+
+/* config_done() - free the lists, also those of a configuration that config_parse() found wrong. */
+void config_done(struct config *c);
+
+/* config_right() - what stands behind the = of LEFT=RIGHT, in place, or NULL. LEFT may be a regular
+ * expression: its own \=, (?= and (?<= do not end it. */
+const char *config_right(const char *pair);
 
 /* config_targetless() - nothing of a target is wanted: no agent, no traffic, no names. */
 bool config_targetless(const struct config *c);

@@ -154,7 +154,7 @@ static void guard_standard_fds(void)
 int main(int argc, char **argv)
 {
 	static struct tracer tr;
-	struct config cfg;
+	static struct config cfg; /* as long as the process */
 	struct err e = { "" };
 	int status;
 
@@ -174,7 +174,8 @@ int main(int argc, char **argv)
 			       "second one");
 	if (config_targetless(&cfg)) {
 		cfg.incoming = INCOMING_OFF;
-		cfg.outgoing = cfg.dns = false;
+		cfg.outgoing = cfg.dns = cfg.env = cfg.hostname = false;
+		cfg.fs_mode = FS_MODE_LOCAL;
 	}
 	if (probe_needed(&e) < 0)
 		die(EXIT_OURS, "%s", e.text);

@@ -42,6 +42,17 @@ static const struct option_case cases[] = {
 		RUNS(.target = "pid:1", .unix_remote = "^/run/") },
 	{ { "-t", "pid:1", "--incoming=off", "--on-link-loss", "reconnect", "prog" },
 		RUNS(.target = "pid:1", .on_link_loss = LINK_LOSS_RECONNECT) },
+	{ { "-t", "pid:1", "--fs-map=nothing", "prog" }, FAILS("--fs-map is REGEX=PATH") },
+	{ { "-t", "pid:1", "--env", "=1", "prog" }, FAILS("--env is NAME=VALUE") },
+	{ { "-t", "pid:1", "--env-map", "A(?=B)", "prog" }, FAILS("--env-map is REGEX=VALUE") },
+	{ { "-t", "pid:1", "--fs-local=", "prog" }, FAILS("--fs-local needs a value") },
+	{ { "-t", "pid:1", "--env-include=,;", "prog" }, FAILS("--env-include needs a value") },
+	{ { "-t", "pid:1", "--fs-local" }, FAILS("--fs-local needs a value: REGEX") },
+	{ { "-t", "pid:1", "--env-include=A", "--env-exclude=B", "prog" },
+		FAILS("--env-include and --env-exclude exclude each other") },
+	{ { "-t", "pid:1", "--fs-mode=rw", "prog" },
+		FAILS("one of local, localwithoverrides, read, write") },
+	{ { "-t", "pid:1", "--no-env=1", "prog" }, FAILS("--no-env takes no value") },
 	{ { "-t", "pid:1", "--on-link-loss=wait", "prog" }, FAILS("one of end, fail, reconnect") },
 	{ { "-t", "pid:1", "--no-dns=yes", "prog" }, FAILS("--no-dns takes no value") },
 	{ { "-t", "pid:1", "--outgoing-remote=", "prog" }, FAILS("needs a value") },
@@ -84,8 +95,10 @@ static void options_as_documented(void **state)
 		assert_int_equal(config_parse(&c, argc, argv, &e), t->result);
 		if (t->says && !strstr(e.text, t->says))
 			fail_msg("case %zu: '%s' does not say '%s'", i, e.text, t->says);
-		if (t->result != CONFIG_RUN)
+		if (t->result != CONFIG_RUN) {
+			config_done(&c);
 			continue;
+		}
 		same(c.target, t->want.target);
 		same(c.agent, t->want.agent);
 		assert_int_equal(c.incoming, t->want.incoming);
@@ -101,6 +114,7 @@ static void options_as_documented(void **state)
 		same(c.dns_local, t->want.dns_local);
 		same(c.unix_remote, t->want.unix_remote);
 		assert_non_null(strstr(c.argv[0], "prog"));
+		config_done(&c);
 	}
 }
 
@@ -195,6 +209,141 @@ static void the_environment_says_yes_or_no(void **state)
 	unsetenv("MIRRORD_TRACE_IGNORE_LOCALHOST");
 }
 
+static struct config parse(int argc, const char *const *args)
+{
+	char *argv[16] = { "mirrord-trace", "-t", "pid:1" };
+	struct config c;
+	struct err e = { "" };
+
+	for (int i = 0; i < argc; i++)
+		argv[3 + i] = (char *)args[i];
+	argv[3 + argc] = "prog";
+	if (config_parse(&c, argc + 4, argv, &e) != CONFIG_RUN)
+		fail_msg("%s", e.text);
+	return c;
+}
+
+#define PARSE(...)                                                                                 \
+	parse(ARRAY_SIZE(((const char *[]){ __VA_ARGS__ })), (const char *[]){ __VA_ARGS__ })
+
+/* want: the values, each in angle brackets. */
+static void lists(const struct config_list *l, const char *want)
+{
+	char got[256] = "";
+
+	for (unsigned i = 0; i < l->n; i++)
+		snprintf(got + strlen(got), sizeof(got) - strlen(got), "<%s>", l->value[i]);
+	assert_string_equal(got, want);
+}
+
+static void a_list_is_given_piece_by_piece(void **state)
+{
+	struct config c = PARSE("--fs-local", "a;b,c", "--env-include=A,B;C", "--fs-local=d",
+		"--env=X=1,2;3", "--env", "Y=");
+
+	(void)state;
+	lists(&c.fs_local, "<a;b,c><d>");
+	lists(&c.env_include, "<A><B><C>");
+	lists(&c.env_set, "<X=1,2;3><Y=>");
+	lists(&c.fs_map, "");
+	config_done(&c);
+	lists(&c.fs_local, "");
+}
+
+static void a_list_of_the_environment_is_replaced_by_arguments(void **state)
+{
+	struct config c;
+
+	(void)state;
+	setenv("MIRRORD_TRACE_FS_LOCAL", ";^/a,b$;^/c$;", 1);
+	setenv("MIRRORD_TRACE_FS_NOT_FOUND", "^/d$;^/e$", 1);
+	setenv("MIRRORD_TRACE_ENV_SET", "A=1;B=2", 1);
+	c = PARSE("--fs-not-found", "^/f$", "--fs-not-found", "^/g$");
+	lists(&c.fs_local, "<^/a,b$><^/c$>");
+	lists(&c.fs_not_found, "<^/f$><^/g$>");
+	lists(&c.env_set, "<A=1><B=2>");
+	config_done(&c);
+	unsetenv("MIRRORD_TRACE_FS_LOCAL");
+	unsetenv("MIRRORD_TRACE_FS_NOT_FOUND");
+	unsetenv("MIRRORD_TRACE_ENV_SET");
+}
+
+static void files_environment_and_host_name_are_the_targets_by_default(void **state)
+{
+	struct config c = PARSE("-v");
+
+	(void)state;
+	assert_int_equal(c.fs_mode, FS_MODE_READ);
+	assert_true(c.fs_watch && c.env && c.hostname);
+	assert_int_equal(c.fs_file_max, 1u << 30);
+	assert_int_equal(c.fs_tree_max, UINT64_C(1) << 32);
+	c = PARSE("--no-fs-watch", "--no-env", "--no-hostname", "--fs-mode", "write");
+	assert_int_equal(c.fs_mode, FS_MODE_WRITE);
+	assert_false(c.fs_watch || c.env || c.hostname);
+}
+
+static void sizes_have_units(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes; /* 0: it is none */
+	} sizes[] = {
+		{ "512", 512 },
+		{ "64K", 64 << 10 },
+		{ "10m", 10 << 20 },
+		{ "2G", UINT64_C(2) << 30 },
+		{ "1T", UINT64_C(1) << 40 },
+		{ "18446744073709551615", UINT64_MAX },
+		{ "16777215T", UINT64_C(16777215) << 40 },
+		{ "16777216T", 0 },
+		{ "18446744073709551616", 0 },
+		{ "0", 0 },
+		{ "", 0 },
+		{ "K", 0 },
+		{ "1KB", 0 },
+		{ "1 K", 0 },
+		{ "-1", 0 },
+		{ " 1", 0 },
+		{ "0x10", 0 },
+		{ "1.5G", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		char *argv[] = { "mirrord-trace", "-tpid:1", "--fs-file-max", (char *)sizes[i].text,
+			"prog", NULL };
+		struct config c;
+		struct err e = { "" };
+		enum config_result r = config_parse(&c, 5, argv, &e);
+
+		if (r != (sizes[i].bytes ? CONFIG_RUN : CONFIG_ERROR))
+			fail_msg("'%s': %s", sizes[i].text, e.text);
+		if (r == CONFIG_RUN)
+			assert_int_equal(c.fs_file_max, sizes[i].bytes);
+		else
+			assert_non_null(strstr(e.text, "number of bytes"));
+	}
+}
+
+static void a_pair_is_split_outside_of_its_regular_expression(void **state)
+{
+	static const char *const pairs[][2] = {
+		{ "A=B", "B" },
+		{ "A=", "" },
+		{ "A=B=C", "B=C" },
+		{ "a(?=b)c=d", "d" },
+		{ "a(?<=b)c=(?=", "(?=" },
+		{ "a\\=b=c", "c" },
+		{ "?=c", "c" },
+		{ "(?=)", NULL },
+		{ "a", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+		same(config_right(pairs[i][0]), pairs[i][1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +352,11 @@ int main(void)
 		cmocka_unit_test(the_environment_is_weaker_than_arguments),
 		cmocka_unit_test(the_environment_switches_off),
 		cmocka_unit_test(the_environment_says_yes_or_no),
+		cmocka_unit_test(a_list_is_given_piece_by_piece),
+		cmocka_unit_test(a_list_of_the_environment_is_replaced_by_arguments),
+		cmocka_unit_test(files_environment_and_host_name_are_the_targets_by_default),
+		cmocka_unit_test(sizes_have_units),
+		cmocka_unit_test(a_pair_is_split_outside_of_its_regular_expression),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
