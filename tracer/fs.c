@@ -360,6 +360,7 @@ int fs_start(struct fs *fs, struct tracer *tr, struct err *e)
 
 	fs->tracer = tr;
 	remote_init(&fs->remote, tr);
+	fs_watches_init(&fs->watches, fs);
 	if (!fs_policy_may_be_remote(cfg))
 		return 0;
 	r = tree_open(&fs->tree, cfg->fs_dir, cfg->fs_file_max, cfg->fs_tree_max, e);
@@ -376,8 +377,10 @@ void fs_done(struct fs *fs)
 {
 	if (fs->on)
 		writeback_done(&fs->writeback);
-	if (fs->tracer)
+	if (fs->tracer) {
+		fs_watches_done(&fs->watches);
 		remote_done(&fs->remote);
+	}
 	tree_close(&fs->tree);
 	fs_policy_free(fs->policy);
 	*fs = (struct fs){ 0 };
@@ -385,6 +388,7 @@ void fs_done(struct fs *fs)
 
 void fs_link_lost(struct fs *fs)
 {
+	fs_watch_link_lost(&fs->watches);
 	remote_link_lost(&fs->remote);
 	if (fs->on)
 		writeback_link_lost(&fs->writeback);
@@ -393,4 +397,5 @@ void fs_link_lost(struct fs *fs)
 void fs_link_back(struct fs *fs)
 {
 	remote_link_back(&fs->remote);
+	fs_watch_link_back(&fs->watches);
 }

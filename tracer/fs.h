@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "fs_policy.h"
+#include "fs_watch.h"
 #include "remote.h"
 #include "tree.h"
 #include "writeback.h"
@@ -25,6 +26,7 @@ struct fs {
 	struct tree tree;
 	struct remote remote;
 	struct writeback writeback;
+	struct fs_watches watches;
 	bool on; /* some path may be the target's */
 };
 

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fetch.h"
 #include "fs.h"
 #include "mem.h"
 #include "sysdef.h"
@@ -131,40 +132,44 @@ void sys_getcwd(struct call *c)
 #define SHEBANG_SIZE 256
 
 struct exec {
-	struct fs_wait wait;
+	struct fetch fetch;
+	struct call *call;
 	unsigned path_arg;             /* argv is the next */
 	char *script;                  /* the path as it was given, for its interpreter */
 	char *prefix[EXEC_PREFIX_MAX]; /* these stand for argv[0] */
 	unsigned nprefix, depth;
-	struct tree_content content;
-	int copy; /* O_PATH */
-	char *path;
-	struct file_attr attr;
-	int failed; /* errno */
+	struct deferred release;
 };
 
-static void exec_release(struct exec *x)
+static void exec_free(struct deferred *d)
 {
-	if (x->content.tree)
-		tree_content_abort(&x->content);
-	close_fd(&x->copy);
-	free(x->path);
+	struct exec *x = container_of(d, struct exec, release);
+
+	fetch_release(&x->fetch);
 	free(x->script);
 	for (unsigned i = 0; i < x->nprefix; i++)
 		free(x->prefix[i]);
+	free(x);
 }
 
-static void exec_dropped(struct fs_wait *w)
+static void exec_over(struct exec *x)
 {
-	exec_release(container_of(w, struct exec, wait));
+	x->call->cancel = NULL;
+	loop_defer(&x->fetch.fs->tracer->loop, &x->release);
+}
+
+static void exec_cancel(struct call *c)
+{
+	struct exec *x = c->data;
+
+	fetch_drop(&x->fetch);
+	exec_over(x);
 }
 
 static void exec_answer(struct exec *x, int64_t result)
 {
-	x->wait.call->cancel = NULL;
-	call_return(x->wait.call, result);
-	exec_release(x);
-	fs_wait_over(&x->wait);
+	call_return(x->call, result);
+	exec_over(x);
 }
 
 /* The strings, and the array of pointers to them and to the guest's own arguments. */
@@ -231,13 +236,13 @@ static int make_vector(struct vector *v, const struct exec *x, uint64_t argv)
 		if (!add_pointer(v, at[i]))
 			return -E2BIG;
 	}
-	return add_guest_args(v, x->wait.call, argv);
+	return add_guest_args(v, x->call, argv);
 }
 
 /* The kernel executes what is at path. */
 static void exec_path(struct exec *x, const char *path)
 {
-	struct call *c = x->wait.call;
+	struct call *c = x->call;
 	unsigned argv_arg = x->path_arg + 1;
 	struct vector v = { .n = strlen(path) + 1 };
 	struct call_change change = {
@@ -259,8 +264,7 @@ static void exec_path(struct exec *x, const char *path)
 	change.nwords = x->nprefix;
 	change.n = v.n;
 	call_rewrite(c, &change);
-	exec_release(x);
-	fs_wait_over(&x->wait);
+	exec_over(x);
 }
 
 /* --- scripts --- */
@@ -322,15 +326,13 @@ static void exec_ask(struct exec *x, const char *path);
 /* The interpreter is found as any path of the guest's is. */
 static void exec_interpreter(struct exec *x, const char *interpreter)
 {
-	struct fs *fs = x->wait.fs;
+	const struct fs_policy *policy = x->fetch.fs->policy;
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s", interpreter);
 	fs_name_normalize(path);
-	close_fd(&x->copy);
-	free(x->path);
-	x->path = NULL;
-	if (*interpreter == '/' && fs_policy_decide(fs->policy, path, FS_READS, NULL) == FS_REMOTE)
+	fetch_release(&x->fetch);
+	if (*interpreter == '/' && fs_policy_decide(policy, path, FS_READS, NULL) == FS_REMOTE)
 		exec_ask(x, interpreter);
 	else
 		exec_path(x, interpreter);
@@ -342,8 +344,8 @@ static void exec_copy(struct exec *x)
 {
 	char line[SHEBANG_SIZE], path[PATH_MAX], *interpreter, *option;
 
-	if (!read_shebang(x->copy, line, &interpreter, &option)) {
-		if (kernel_path(&x->wait.fs->tree, x->path, path) > sizeof(path))
+	if (!read_shebang(x->fetch.copy, line, &interpreter, &option)) {
+		if (kernel_path(&x->fetch.fs->tree, x->fetch.path, path) > sizeof(path))
 			exec_answer(x, -ENAMETOOLONG);
 		else
 			exec_path(x, path);
@@ -358,85 +360,42 @@ static void exec_copy(struct exec *x)
 
 /* --- the file --- */
 
-static void exec_found(struct remote_query *q, int error, const struct remote_found *found)
+static void exec_fetched(struct fetch *f, int error)
 {
-	struct exec *x = container_of(q, struct exec, wait.query);
-	struct tree *tree = &x->wait.fs->tree;
+	struct exec *x = container_of(f, struct exec, fetch);
 
-	if (error) {
+	if (error)
 		exec_answer(x, -error);
-		return;
-	}
-	x->attr = *found->attr;
-	x->path = strdup(found->path);
-	x->copy = x->path ? fs_put(x->wait.fs, found, NULL) : -ENOMEM;
-	if (x->copy < 0)
-		x->failed = -x->copy;
-	else if (found->content == FILE_BYTES)
-		x->failed = -tree_content_begin(&x->content, tree, x->path, 0);
-	if (found->content == FILE_BYTES)
-		return;
-	if (x->failed)
-		exec_answer(x, -x->failed);
 	else
 		exec_copy(x);
 }
-
-static void exec_data(struct remote_query *q, uint64_t offset, const uint8_t *p, size_t n)
-{
-	struct exec *x = container_of(q, struct exec, wait.query);
-	int r = x->failed ? 0 : tree_content_data(&x->content, offset, p, n);
-
-	if (r < 0)
-		x->failed = -r;
-}
-
-static void exec_end(struct remote_query *q, int error, uint64_t size, uint64_t version)
-{
-	struct exec *x = container_of(q, struct exec, wait.query);
-
-	if (!x->failed)
-		x->failed = error;
-	if (x->content.tree && x->failed)
-		tree_content_abort(&x->content);
-	else if (x->content.tree)
-		x->failed = -tree_content_end(&x->content, &x->attr, size, version);
-	x->content.tree = NULL;
-	if (x->failed)
-		exec_answer(x, -x->failed);
-	else
-		exec_copy(x);
-}
-
-static const struct remote_ops exec_ops = {
-	.found = exec_found,
-	.data = exec_data,
-	.end = exec_end,
-};
 
 static void exec_ask(struct exec *x, const char *path)
 {
-	x->wait.query = (struct remote_query){ .ops = &exec_ops };
-	fs_park(&x->wait, remote_open(&x->wait.fs->remote, &x->wait.query,
-				  FILE_EXEC | FILE_CONTENT | FILE_READ, 0, 0, 0, path));
+	int r = fetch_start(&x->fetch, FILE_EXEC | FILE_READ | FILE_CONTENT, 0, 0, 0, path);
+
+	if (r < 0)
+		exec_answer(x, r);
+	else
+		call_park(x->call, false, exec_cancel, x);
 }
 
 static void exec_remote(struct call *c, unsigned path_arg, const struct fs_name *n)
 {
+	struct exec *x = calloc(1, sizeof(*x));
 	char given[PATH_MAX];
-	struct exec *x;
 
-	if (mem_read_string(c->task->tid, c->arg[path_arg], given, sizeof(given)) < 0) {
-		call_return(c, -EFAULT);
+	if (!x) {
+		call_return(c, -ENOMEM);
 		return;
 	}
-	x = fs_wait_new(c, sizeof(*x), NULL);
-	if (!x)
-		return;
-	x->wait.dropped = exec_dropped;
+	if (mem_read_string(c->task->tid, c->arg[path_arg], given, sizeof(given)) <= 0)
+		strcpy(given, n->path);
+	fetch_init(&x->fetch, &c->tracer->fs, exec_fetched);
+	deferred_init(&x->release, exec_free);
+	x->call = c;
 	x->path_arg = path_arg;
-	x->copy = -1;
-	x->script = strdup(*given ? given : n->path);
+	x->script = strdup(given);
 	if (x->script)
 		exec_ask(x, n->full);
 	else
@@ -501,6 +460,8 @@ static void watch_answered(struct fs_wait *wait, int error, const struct remote_
 	struct watching *w = container_of(wait, struct watching, wait);
 	int fd = error ? -error : fs_put(wait->fs, found, NULL);
 
+	if (fd >= 0)
+		fs_watch(&wait->fs->watches, fd, found->path, true);
 	call_return(wait->call, fd < 0 ? fd : add_watch(w, found->path));
 	if (fd >= 0)
 		close(fd);

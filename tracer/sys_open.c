@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "fetch.h"
 #include "fs.h"
 #include "mem.h"
 #include "names.h"
@@ -27,18 +28,12 @@ struct request {
 };
 
 struct opening {
-	struct fs_wait wait;
+	struct fetch fetch;
+	struct call *call;
 	struct request request;
-	uint32_t want;
 	char *base;    /* with RESOLVE_BENEATH: what the file must be beneath, in the target */
 	char *lexical; /* with RESOLVE_NO_SYMLINKS: where it must be */
-	int copy;      /* O_PATH */
-	char *path;    /* of the copy, canonical */
-	struct file_attr attr;
-	struct tree_node *node;
-	struct tree_content content;
-	struct tree_listing listing;
-	int failed; /* errno of ours while it came */
+	struct deferred release;
 };
 
 /* --- the end of it --- */
@@ -48,37 +43,27 @@ static bool is_tmpfile(uint64_t flags)
 	return (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-static void opening_done(struct opening *o)
+static void opening_free(struct deferred *d)
 {
-	close_fd(&o->copy);
-	free(o->path);
+	struct opening *o = container_of(d, struct opening, release);
+
+	fetch_release(&o->fetch);
 	free(o->base);
 	free(o->lexical);
-	fs_wait_over(&o->wait);
+	free(o);
 }
 
-/* The agent has opened the file for writing, and nobody will have it. */
-static void close_handle(struct opening *o)
+static void opening_over(struct opening *o)
 {
-	struct msg m = { .type = MSG_file_close, .id = o->wait.query.id };
-
-	if (o->want & FILE_WRITE)
-		mux_send(&o->wait.fs->tracer->link.mux, &m);
+	loop_defer(&o->fetch.fs->tracer->loop, &o->release);
 }
 
-static void fail(struct opening *o, int error)
+static void opening_cancel(struct call *c)
 {
-	o->wait.call->cancel = NULL;
-	call_return(o->wait.call, -error);
-	opening_done(o);
-}
+	struct opening *o = c->data;
 
-static int open_for_writing(struct opening *o)
-{
-	if (!(o->want & FILE_WRITE))
-		return 0;
-	return writeback_opened(&o->wait.fs->writeback, o->node, o->copy, o->path, o->wait.query.id,
-		o->want & FILE_APPEND);
+	fetch_drop(&o->fetch);
+	opening_over(o);
 }
 
 static int open_copy(const struct opening *o)
@@ -88,49 +73,43 @@ static int open_copy(const struct opening *o)
 	int flags = (int)how->flags, fd;
 
 	if (flags & O_PATH)
-		fd = fcntl(o->copy, F_DUPFD_CLOEXEC, 0);
+		fd = fcntl(o->fetch.copy, F_DUPFD_CLOEXEC, 0);
 	else if (is_tmpfile(how->flags))
-		fd = openat(o->copy, ".", flags | O_CLOEXEC,
-			(mode_t)how->mode & ~fs_guest_umask(o->wait.call));
+		fd = openat(o->fetch.copy, ".", flags | O_CLOEXEC,
+			(mode_t)how->mode & ~fs_guest_umask(o->call));
 	else
-		return tree_open_copy(&o->wait.fs->tree, o->copy, (flags & ~done) | O_CLOEXEC);
+		return tree_open_copy(
+			&o->fetch.fs->tree, o->fetch.copy, (flags & ~done) | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-/* The copy is as it shall be. */
-static void finish(struct opening *o)
+/* What a descriptor for writing, or one that stays, brings with it. 0 or -errno. */
+static int attend_copy(struct opening *o)
 {
-	int fd, r = o->failed ? -o->failed : open_for_writing(o);
+	struct fetch *f = &o->fetch;
+	struct tree_node *node = tree_node(&f->fs->tree, f->copy);
 
-	if (r < 0) {
-		if (o->failed)
-			close_handle(o);
-		fail(o, -r);
-		return;
-	}
-	fd = open_copy(o);
-	if (fd < 0) {
-		fail(o, -fd);
-		return;
-	}
-	o->wait.call->cancel = NULL;
-	call_open(o->wait.call, fd, (int)o->request.how.flags);
-	opening_done(o);
+	if (f->want & FILE_WRITE)
+		return writeback_opened(&f->fs->writeback, node, f->copy, f->path, f->query.id,
+			f->want & FILE_APPEND);
+	if (f->want & FILE_READ && S_ISREG(f->attr.mode))
+		fs_watch(&f->fs->watches, f->copy, f->path, false);
+	return 0;
 }
 
-static void opening_dropped(struct fs_wait *w)
+static void opened(struct fetch *f, int error)
 {
-	struct opening *o = container_of(w, struct opening, wait);
+	struct opening *o = container_of(f, struct opening, fetch);
+	int fd = error ? -error : attend_copy(o);
 
-	if (o->content.tree)
-		tree_content_abort(&o->content);
-	if (o->listing.tree)
-		tree_list_abort(&o->listing);
-	close_handle(o);
-	close_fd(&o->copy);
-	free(o->path);
-	free(o->base);
-	free(o->lexical);
+	if (fd == 0)
+		fd = open_copy(o);
+	o->call->cancel = NULL;
+	if (fd < 0)
+		call_return(o->call, fd);
+	else
+		call_open(o->call, fd, (int)o->request.how.flags);
+	opening_over(o);
 }
 
 /* --- what the agent found --- */
@@ -139,131 +118,20 @@ static bool is_beneath(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);
 
-	if (n == 1)
-		return true;
-	return strncmp(path, dir, n) == 0 && (path[n] == '/' || !path[n]);
+	return n == 1 || (strncmp(path, dir, n) == 0 && (path[n] == '/' || !path[n]));
 }
 
 /* The restrictions of openat2(2), seen from where the file turned out to be. */
-static int check_way(const struct opening *o, const char *path)
+static int check_way(struct fetch *f, const char *path)
 {
+	const struct opening *o = container_of(f, struct opening, fetch);
+
 	if (o->base && !is_beneath(path, o->base))
 		return EXDEV;
 	if (o->lexical && strcmp(path, o->lexical) != 0)
 		return ELOOP;
 	return 0;
 }
-
-/* The file was cut in the target, or made: its copy is empty. */
-static int make_empty(struct opening *o, uint64_t version)
-{
-	struct tree_content *content = &o->content;
-	int r = tree_content_begin(content, &o->wait.fs->tree, o->path, 0);
-
-	if (r == 0)
-		r = tree_content_end(content, &o->attr, 0, version);
-	content->tree = NULL;
-	return r;
-}
-
-static bool is_emptied(const struct opening *o)
-{
-	return S_ISREG(o->attr.mode) && o->attr.size == 0 && o->want & FILE_WRITE;
-}
-
-static int begin(struct opening *o, const struct remote_found *found)
-{
-	struct tree *tree = &o->wait.fs->tree;
-	int r = check_way(o, found->path);
-
-	if (r)
-		return -r;
-	o->attr = *found->attr;
-	o->path = strdup(found->path);
-	if (!o->path)
-		return -ENOMEM;
-	o->copy = fs_put(o->wait.fs, found, &o->node);
-	if (o->copy < 0)
-		return o->copy;
-	if (found->content == FILE_BYTES)
-		return tree_content_begin(&o->content, tree, o->path, 0);
-	if (found->content == FILE_ENTRIES)
-		return tree_list_begin(&o->listing, tree, o->path);
-	return is_emptied(o) ? make_empty(o, found->version) : 0;
-}
-
-static void on_found(struct remote_query *q, int error, const struct remote_found *found)
-{
-	struct opening *o = container_of(q, struct opening, wait.query);
-	int r;
-
-	if (error) {
-		fail(o, error);
-		return;
-	}
-	r = begin(o, found);
-	o->failed = -r;
-	if (found->content != FILE_BYTES && found->content != FILE_ENTRIES)
-		finish(o);
-}
-
-static void on_data(struct remote_query *q, uint64_t offset, const uint8_t *p, size_t n)
-{
-	struct opening *o = container_of(q, struct opening, wait.query);
-	int r = o->failed ? 0 : tree_content_data(&o->content, offset, p, n);
-
-	if (r < 0)
-		o->failed = -r;
-}
-
-static void on_entry(struct remote_query *q, const struct file_attr *attr, const char *name,
-	size_t name_len, const char *link, size_t link_len)
-{
-	struct opening *o = container_of(q, struct opening, wait.query);
-	int r = o->failed ? 0 : tree_list_entry(&o->listing, attr, name, name_len, link, link_len);
-
-	if (r < 0)
-		o->failed = -r;
-}
-
-static void end_content(struct opening *o, uint64_t size, uint64_t version)
-{
-	o->attr.size = size;
-	if (o->failed)
-		tree_content_abort(&o->content);
-	else
-		o->failed = -tree_content_end(&o->content, &o->attr, size, version);
-	o->content.tree = NULL;
-}
-
-static void end_listing(struct opening *o)
-{
-	if (o->failed)
-		tree_list_abort(&o->listing);
-	else
-		o->failed = -tree_list_end(&o->listing);
-	o->listing.tree = NULL;
-}
-
-static void on_end(struct remote_query *q, int error, uint64_t size, uint64_t version)
-{
-	struct opening *o = container_of(q, struct opening, wait.query);
-
-	if (!o->failed)
-		o->failed = error;
-	if (o->content.tree)
-		end_content(o, size, version);
-	if (o->listing.tree)
-		end_listing(o);
-	finish(o);
-}
-
-static const struct remote_ops opening_ops = {
-	.found = on_found,
-	.data = on_data,
-	.entry = on_entry,
-	.end = on_end,
-};
 
 /* --- asking --- */
 
@@ -318,7 +186,7 @@ static uint64_t known_version(const struct fs *fs, const struct fs_name *n, uint
 	return node && node->has_content ? node->version : 0;
 }
 
-/* A directory that a path must not leave; false: no memory. */
+/* What a path must not leave; false: no memory. */
 static bool note_restrictions(struct opening *o, const struct fs_name *n)
 {
 	uint64_t resolve = o->request.how.resolve;
@@ -331,30 +199,44 @@ static bool note_restrictions(struct opening *o, const struct fs_name *n)
 	}
 	if (!(resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)))
 		return true;
-	o->base = strdup(fs_name_of_fd(o->wait.call, o->request.dirfd, &base) ? base.path : "/");
+	o->base = strdup(fs_name_of_fd(o->call, o->request.dirfd, &base) ? base.path : "/");
 	return o->base;
+}
+
+static int start(struct opening *o, const struct fs_name *n)
+{
+	const struct open_how *how = &o->request.how;
+	struct fs *fs = &o->call->tracer->fs;
+	uint32_t want = want_of(how->flags), mode = 0;
+	uint64_t known = known_version(fs, n, &want);
+
+	fetch_init(&o->fetch, fs, opened);
+	o->fetch.check = check_way;
+	if (!note_restrictions(o, n))
+		return -ENOMEM;
+	if (how->flags & O_CREAT)
+		mode = (uint32_t)how->mode & ~fs_guest_umask(o->call) & 07777;
+	return fetch_start(&o->fetch, want, mode, known, 0, n->full);
 }
 
 static void ask_agent(struct call *c, const struct request *request, const struct fs_name *n)
 {
-	struct opening *o = fs_wait_new(c, sizeof(*o), NULL);
-	uint64_t flags = request->how.flags, known;
-	uint32_t mode;
+	struct opening *o = calloc(1, sizeof(*o));
+	int r = -ENOMEM;
 
-	if (!o)
+	if (o) {
+		o->call = c;
+		o->request = *request;
+		deferred_init(&o->release, opening_free);
+		r = start(o, n);
+	}
+	if (r == 0) {
+		call_park(c, false, opening_cancel, o);
 		return;
-	o->wait.query.ops = &opening_ops;
-	o->wait.dropped = opening_dropped;
-	o->request = *request;
-	o->copy = -1;
-	o->want = want_of(flags);
-	known = known_version(o->wait.fs, n, &o->want);
-	mode = flags & O_CREAT ? (uint32_t)request->how.mode & ~fs_guest_umask(c) & 07777 : 0;
-	if (!note_restrictions(o, n))
-		fs_park(&o->wait, -ENOMEM);
-	else
-		fs_park(&o->wait, remote_open(&o->wait.fs->remote, &o->wait.query, o->want, mode,
-					  known, 0, n->full));
+	}
+	call_return(c, r);
+	if (o)
+		opening_free(&o->release);
 }
 
 static void open_here(struct call *c, const struct request *request, const char *path)

@@ -1,0 +1,177 @@
+#include "fetch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs.h"
+#include "tracer.h"
+#include "util.h"
+
+void fetch_close_handle(struct fetch *f)
+{
+	const struct msg m = { .type = MSG_file_close, .id = f->query.id };
+
+	if (f->want & FILE_WRITE)
+		mux_send(&f->fs->tracer->link.mux, &m);
+}
+
+/* The rest of what was coming is not wanted. */
+static void stop_filling(struct fetch *f)
+{
+	if (f->content.tree)
+		tree_content_abort(&f->content);
+	if (f->listing.tree)
+		tree_list_abort(&f->listing);
+	f->content.tree = NULL;
+	f->listing.tree = NULL;
+}
+
+static void finish(struct fetch *f)
+{
+	int error = f->failed;
+
+	if (error) {
+		fetch_close_handle(f);
+		fetch_release(f);
+	}
+	f->done(f, error);
+}
+
+/* The file was cut in the target, or made: its copy is empty. */
+static int make_empty(struct fetch *f, uint64_t version)
+{
+	int r = tree_content_begin(&f->content, &f->fs->tree, f->path, 0);
+
+	if (r == 0)
+		r = tree_content_end(&f->content, &f->attr, 0, version);
+	f->content.tree = NULL;
+	return r;
+}
+
+static bool is_emptied(const struct fetch *f)
+{
+	return S_ISREG(f->attr.mode) && f->attr.size == 0 && f->want & FILE_WRITE;
+}
+
+/* 0 or -errno. */
+static int begin(struct fetch *f, const struct remote_found *found)
+{
+	struct tree *tree = &f->fs->tree;
+	int error = f->check ? f->check(f, found->path) : 0;
+
+	if (error)
+		return -error;
+	f->attr = *found->attr;
+	f->path = strdup(found->path);
+	if (!f->path)
+		return -ENOMEM;
+	f->copy = fs_put(f->fs, found, NULL);
+	if (f->copy < 0)
+		return f->copy;
+	if (found->content == FILE_BYTES)
+		return tree_content_begin(&f->content, tree, f->path, f->from);
+	if (found->content == FILE_ENTRIES)
+		return tree_list_begin(&f->listing, tree, f->path);
+	return is_emptied(f) ? make_empty(f, found->version) : 0;
+}
+
+static void on_found(struct remote_query *q, int error, const struct remote_found *found)
+{
+	struct fetch *f = container_of(q, struct fetch, query);
+
+	if (error) {
+		f->want &= ~(uint32_t)FILE_WRITE; /* there is no handle */
+		f->failed = error;
+		finish(f);
+		return;
+	}
+	f->failed = -begin(f, found);
+	if (found->content != FILE_BYTES && found->content != FILE_ENTRIES)
+		finish(f);
+}
+
+static void on_data(struct remote_query *q, uint64_t offset, const uint8_t *p, size_t n)
+{
+	struct fetch *f = container_of(q, struct fetch, query);
+
+	if (!f->failed)
+		f->failed = -tree_content_data(&f->content, offset, p, n);
+}
+
+static void on_entry(struct remote_query *q, const struct file_attr *attr, const char *name,
+	size_t name_len, const char *link, size_t link_len)
+{
+	struct fetch *f = container_of(q, struct fetch, query);
+
+	if (!f->failed)
+		f->failed = -tree_list_entry(&f->listing, attr, name, name_len, link, link_len);
+}
+
+static int complete(struct fetch *f, uint64_t size, uint64_t version)
+{
+	int r = 0;
+
+	f->attr.size = size;
+	/* What lies before was not compared: another open is to ask for it. */
+	if (f->content.tree)
+		r = tree_content_end(&f->content, &f->attr, size, f->from ? 0 : version);
+	else if (f->listing.tree)
+		r = tree_list_end(&f->listing);
+	f->content.tree = NULL;
+	f->listing.tree = NULL;
+	return r;
+}
+
+static void on_end(struct remote_query *q, int error, uint64_t size, uint64_t version)
+{
+	struct fetch *f = container_of(q, struct fetch, query);
+
+	if (!f->failed)
+		f->failed = error;
+	if (f->failed)
+		stop_filling(f);
+	else
+		f->failed = -complete(f, size, version);
+	finish(f);
+}
+
+static const struct remote_ops fetch_ops = {
+	.found = on_found,
+	.data = on_data,
+	.entry = on_entry,
+	.end = on_end,
+};
+
+void fetch_init(struct fetch *f, struct fs *fs, void (*done)(struct fetch *f, int error))
+{
+	f->fs = fs;
+	f->done = done;
+	f->copy = -1;
+}
+
+int fetch_start(struct fetch *f, uint32_t want, uint32_t mode, uint64_t known, uint64_t from,
+	const char *path)
+{
+	f->query = (struct remote_query){ .ops = &fetch_ops };
+	f->want = want;
+	f->from = from;
+	f->failed = 0;
+	return remote_open(&f->fs->remote, &f->query, want, mode, known, from, path);
+}
+
+void fetch_drop(struct fetch *f)
+{
+	remote_drop(&f->query);
+	stop_filling(f);
+	fetch_close_handle(f);
+	fetch_release(f);
+}
+
+void fetch_release(struct fetch *f)
+{
+	close_fd(&f->copy);
+	free(f->path);
+	f->path = NULL;
+}

@@ -1,0 +1,47 @@
+/* One question to the agent that opens a file in the target, and what comes of it put into the
+ * tree: the copy, its content, its entries. */
+#ifndef TRACER_FETCH_H
+#define TRACER_FETCH_H
+
+#include "remote.h"
+#include "tree.h"
+
+struct fs;
+
+struct fetch {
+	struct remote_query query;
+	struct fs *fs;
+	uint32_t want; /* enum file_want */
+	uint64_t from;
+	/* Once, when all is there or error, a positive errno, says why it is not. */
+	void (*done)(struct fetch *f, int error);
+	/* Whether the file that was found will do: 0 or an errno; or NULL. */
+	int (*check)(struct fetch *f, const char *path);
+
+	/* What was found; when there is no error. */
+	int copy;   /* O_PATH */
+	char *path; /* canonical */
+	struct file_attr attr;
+
+	struct tree_content content;
+	struct tree_listing listing;
+	int failed; /* errno of ours while it came */
+};
+
+/* fetch_init() - before anything else; f is all zero otherwise. */
+void fetch_init(struct fetch *f, struct fs *fs, void (*done)(struct fetch *f, int error));
+
+/* fetch_start() - ask with file_open (remote_open()). With FILE_WRITE the agent's handle is
+ * f->query.id, and fetch_close_handle()'s to close unless it is given to writeback.h. 0 or -errno;
+ * done() is not called from here. */
+int fetch_start(struct fetch *f, uint32_t want, uint32_t mode, uint64_t known, uint64_t from,
+	const char *path);
+void fetch_close_handle(struct fetch *f);
+
+/* fetch_drop() - the answer is not wanted: done() will not be called; the handle is closed. */
+void fetch_drop(struct fetch *f);
+
+/* fetch_release() - forget what was found; f may be started again. */
+void fetch_release(struct fetch *f);
+
+#endif
