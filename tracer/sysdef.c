@@ -33,6 +33,7 @@
 #define OUTGOING  .when = WHEN_OUTGOING
 #define SOCKETS   .when = WHEN_INCOMING | WHEN_OUTGOING
 #define NAMES     .when = WHEN_NAMES
+#define HOSTNAME  .when = WHEN_HOSTNAME
 
 const struct sysdef sysdefs[] = {
 	/* Programs fall back to plain system calls, and to TCP: both measured with node and Go. */
@@ -74,6 +75,8 @@ const struct sysdef sysdefs[] = {
 #endif
 	ROW(openat, NAMES, .args = "dsd", .enter = sys_openat),
 	ROW(openat2, NAMES, .args = "dspd", .enter = sys_openat2),
+
+	ROW(uname, HOSTNAME, .args = "p", .enter = sys_uname),
 };
 
 const size_t sysdefs_len = ARRAY_SIZE(sysdefs);
@@ -81,7 +84,8 @@ const size_t sysdefs_len = ARRAY_SIZE(sysdefs);
 static unsigned wanted(const struct config *cfg)
 {
 	return (cfg->incoming != INCOMING_OFF ? WHEN_INCOMING : 0) |
-	       (cfg->outgoing ? WHEN_OUTGOING : 0) | (cfg->dns ? WHEN_NAMES : 0);
+	       (cfg->outgoing ? WHEN_OUTGOING : 0) | (cfg->dns ? WHEN_NAMES : 0) |
+	       (cfg->hostname ? WHEN_HOSTNAME : 0);
 }
 
 bool sysdef_is_on(const struct sysdef *d, const struct config *cfg)

@@ -15,6 +15,7 @@ enum sysdef_when {
 	WHEN_INCOMING = 1 << 0, /* the target's incoming traffic is wanted */
 	WHEN_OUTGOING = 1 << 1, /* the guest's connections leave from the target */
 	WHEN_NAMES = 1 << 2,    /* names are resolved as in the target */
+	WHEN_HOSTNAME = 1 << 3, /* the host name is the target's */
 };
 
 /* The filter looks at arguments: the row is only about calls where all of these hold. */
@@ -83,5 +84,6 @@ int64_t sys_recvmmsg_exit(struct call *c, int64_t result);
 void sys_open(struct call *c); /* sys_name.c */
 void sys_openat(struct call *c);
 void sys_openat2(struct call *c);
+void sys_uname(struct call *c); /* sys_uname.c */
 
 #endif
