@@ -123,7 +123,7 @@ static void child(const struct tracer *tr, int sock, const struct sock_fprog *pr
 		close(r.listener);
 	/* Not before: the stop of a signal is served only now. */
 	job_restore(inherited);
-	execvp(tr->cfg->argv[0], tr->cfg->argv);
+	execvpe(tr->cfg->argv[0], tr->cfg->argv, tr->env);
 	r.exec_errno = errno;
 	child_report(sock, r);
 	_exit(127);

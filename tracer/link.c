@@ -122,8 +122,6 @@ static void got_hello(struct link *l, const struct msg *m)
 		l->here ? ", in our own network namespace" : "");
 	if (l->retry_until)
 		link_back(l);
-	else
-		tracer_of(l)->loop.stop = true;
 }
 
 static void link_message(struct mux *mux, const struct msg *m)
@@ -137,6 +135,8 @@ static void link_message(struct mux *mux, const struct msg *m)
 		got_hello(l, m);
 	else if (m->type == MSG_notice)
 		log_err("the agent says: %s", proto_print(m->notice.text, text, sizeof(text)));
+	else if (m->type == MSG_context || m->type == MSG_environ)
+		context_message(&tracer_of(l)->context, m);
 	else if (m->type == MSG_file_content)
 		names_message(tracer_of(l)->names, m);
 	else
@@ -228,13 +228,12 @@ static void link_lost(struct mux *mux, int error, const char *why)
 	await_agent(l, 500);
 	if (*l->agent_end && !l->agent_in_order)
 		why = l->agent_end;
-	if (!l->hello && l->err) {
+	l->hello = false;
+	if (l->err) {
 		err_set(l->err, -ECONNRESET, "the agent ended the link before it was ready: %s",
 			why);
-		tr->loop.stop = true;
 		return;
 	}
-	l->hello = false;
 	if (tr->tasks.count)
 		lost_under_way(l, why);
 }
@@ -355,24 +354,32 @@ static void say_hello(struct link *l)
 			.boot_id = span_of(""),
 			.about = span_of("mirrord-trace " VERSION) } };
 
-	loop_timer(&tracer_of(l)->loop, &l->patience, LINK_HELLO_MS);
+	loop_timer(&tracer_of(l)->loop, &l->patience, LINK_ANSWER_MS);
 	mux_send(&l->mux, &hello);
+}
+
+int link_await(struct link *l, const bool *there, struct err *e)
+{
+	struct loop *loop = &tracer_of(l)->loop;
+	int r = 0;
+
+	l->err = e;
+	e->text[0] = '\0';
+	loop_timer(loop, &l->patience, LINK_ANSWER_MS);
+	mux_flush(&l->mux, LINK_ANSWER_MS);
+	while (!*there && !l->mux.lost && r == 0)
+		r = loop_turn(loop);
+	timer_cancel(&l->patience);
+	l->err = NULL;
+	if (r < 0)
+		return err_set(e, r, "the agent cannot be waited for: %s", strerror(-r));
+	return l->mux.lost ? -ECONNRESET : 0;
 }
 
 static int await_hello(struct link *l, struct err *e)
 {
-	struct tracer *tr = tracer_of(l);
-
-	l->err = e;
-	e->text[0] = '\0';
 	say_hello(l);
-	mux_flush(&l->mux, LINK_HELLO_MS);
-	if (!l->mux.lost)
-		loop_run(&tr->loop);
-	tr->loop.stop = false;
-	timer_cancel(&l->patience);
-	l->err = NULL;
-	return l->hello ? 0 : -ECONNRESET;
+	return link_await(l, &l->hello, e);
 }
 
 /* A stream to an agent, and the mux over it. */

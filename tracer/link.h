@@ -9,9 +9,10 @@
 #include "log.h"
 #include "mux.h"
 
-/* How long an agent may take to answer our hello, and to clean up after our goodbye. */
-#define LINK_HELLO_MS 10000
-#define LINK_BYE_MS   7000 /* more than the agent's own patience with its clients */
+/* How long an agent may take to answer us before the guest starts, and to clean up after our
+ * goodbye. */
+#define LINK_ANSWER_MS 10000
+#define LINK_BYE_MS    7000 /* more than the agent's own patience with its clients */
 
 /* With --on-link-loss reconnect: how long a new link is tried for, and how often. */
 #define LINK_RECONNECT_MS 30000
@@ -37,12 +38,16 @@ struct link {
 	struct timer patience, retry;
 	uint64_t retry_until; /* ns; 0: the link has not been lost, or it is given up */
 	bool given_up;        /* no new link was found in time */
-	struct err *err;      /* while we wait for the first hello */
+	struct err *err;      /* while we wait for it before the guest starts */
 };
 
 /* link_open() - connect to the agent that the configuration names, or start one for a local target,
  * and wait for its hello. 0, or -errno and e. */
 int link_open(struct link *l, struct tracer *tr, struct err *e);
+
+/* link_await() - before the guest starts: serve the loop until *there, which an answer of the agent
+ * sets. 0, or -errno and e: the link is lost, or the agent takes too long. */
+int link_await(struct link *l, const bool *there, struct err *e);
 
 /* link_close() - end the session in order: wait until the agent has undone what it did for us. */
 void link_close(struct link *l);

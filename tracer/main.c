@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "environ.h"
 #include "job.h"
 #include "launch.h"
 #include "probe.h"
@@ -98,6 +99,8 @@ static void tracer_done(struct tracer *tr)
 	names_free(tr->names);
 	policy_free(tr->policy);
 	sock_table_done(&tr->socks);
+	environ_free(tr->env);
+	context_done(&tr->context);
 }
 
 /* The guest has ended; what it sent last is still to be read by our relays and passed on. */
@@ -114,6 +117,19 @@ static void drain(struct tracer *tr)
 	}
 }
 
+/* What must be known of the target before the program starts. 0, or -errno and e. */
+static int get_context(struct tracer *tr, struct err *e)
+{
+	struct context *cx = &tr->context;
+	int r = tr->link.open ? context_get(cx, tr, e) : 0;
+
+	if (r == 0)
+		r = environ_make(&tr->env, environ, (const char *)buf_head(&cx->environ),
+			buf_len(&cx->environ), tr->cfg, e);
+	buf_done(&cx->environ);
+	return r;
+}
+
 /* Run the guest to its end. Its wait status, or GUEST_RUNS when it could not be started. */
 static int run(struct tracer *tr, struct err *e)
 {
@@ -125,7 +141,7 @@ static int run(struct tracer *tr, struct err *e)
 	}
 	tr->names = names_new(tr);
 	if (!tr->names || policy_compile(&tr->policy, tr->cfg, e) < 0 ||
-		link_open(&tr->link, tr, e) < 0) {
+		link_open(&tr->link, tr, e) < 0 || get_context(tr, e) < 0) {
 		tracer_done(tr);
 		return GUEST_RUNS;
 	}

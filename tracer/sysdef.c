@@ -35,6 +35,7 @@
 #define SOCKETS   .when = WHEN_INCOMING | WHEN_OUTGOING
 #define OPENS     .when = WHEN_NAMES | WHEN_FILES
 #define FILES     .when = WHEN_FILES
+#define HOSTNAME  .when = WHEN_HOSTNAME
 
 const struct sysdef sysdefs[] = {
 	/* Programs fall back to plain system calls, and to TCP: both measured with node and Go. */
@@ -96,6 +97,8 @@ const struct sysdef sysdefs[] = {
 	ROW(execve, FILES, .args = "spp", .enter = sys_execve),
 	ROW(execveat, FILES, .args = "dsppd", .enter = sys_execveat),
 	ROW(inotify_add_watch, FILES, .args = "dsd", .enter = sys_inotify_add_watch),
+
+	ROW(uname, HOSTNAME, .args = "p", .enter = sys_uname),
 };
 
 const size_t sysdefs_len = ARRAY_SIZE(sysdefs);
@@ -104,7 +107,8 @@ static unsigned wanted(const struct config *cfg)
 {
 	return (cfg->incoming != INCOMING_OFF ? WHEN_INCOMING : 0) |
 	       (cfg->outgoing ? WHEN_OUTGOING : 0) | (cfg->dns ? WHEN_NAMES : 0) |
-	       (fs_policy_may_be_remote(cfg) ? WHEN_FILES : 0);
+	       (fs_policy_may_be_remote(cfg) ? WHEN_FILES : 0) |
+	       (cfg->hostname ? WHEN_HOSTNAME : 0);
 }
 
 bool sysdef_is_on(const struct sysdef *d, const struct config *cfg)

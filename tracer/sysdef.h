@@ -16,6 +16,7 @@ enum sysdef_when {
 	WHEN_OUTGOING = 1 << 1, /* the guest's connections leave from the target */
 	WHEN_NAMES = 1 << 2,    /* names are resolved as in the target */
 	WHEN_FILES = 1 << 3,    /* some paths are the target's */
+	WHEN_HOSTNAME = 1 << 4, /* the host name is the target's */
 };
 
 /* The filter looks at arguments: the row is only about calls where all of these hold. */
@@ -104,5 +105,6 @@ void sys_getcwd(struct call *c);
 void sys_execve(struct call *c);
 void sys_execveat(struct call *c);
 void sys_inotify_add_watch(struct call *c);
+void sys_uname(struct call *c); /* sys_uname.c */
 
 #endif

@@ -3,6 +3,7 @@
 #define TRACER_TRACER_H
 
 #include "config.h"
+#include "context.h"
 #include "datagram.h"
 #include "follow.h"
 #include "fs.h"
@@ -22,6 +23,7 @@ struct tracer {
 	const struct config *cfg;
 	struct loop loop;
 	struct link link; /* to the agent */
+	struct context context;
 	struct sock_table socks;
 	struct incoming incoming;
 	struct policy *policy;
@@ -33,6 +35,7 @@ struct tracer {
 	struct htab tasks; /* by tid */
 	struct htab procs; /* by tgid */
 	pid_t guest;       /* the program itself */
+	char **env;        /* what it is started with */
 	int status;        /* its wait status, or GUEST_RUNS */
 	bool failed;       /* the run ends for a reason of ours: exit status 125 */
 

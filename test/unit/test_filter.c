@@ -45,6 +45,7 @@ HANDLER(sys_recvmmsg)
 HANDLER(sys_open)
 HANDLER(sys_openat)
 HANDLER(sys_openat2)
+HANDLER(sys_uname)
 EXIT(sys_accept_exit)
 EXIT(sys_connect_exit)
 EXIT(sys_send_exit)
@@ -57,7 +58,8 @@ enum tries {
 	WITH_INCOMING = 1 << 0,
 	WITH_OUTGOING = 1 << 1,
 	WITH_NAMES = 1 << 2,
-	TRIES = 1 << 3,
+	WITH_HOSTNAME = 1 << 3,
+	TRIES = 1 << 4,
 };
 
 struct outcome {
@@ -112,6 +114,7 @@ static const struct outcome outcomes[] = {
 #endif
 	{ "openat", SYS_openat, { NO_FD, 0 }, EFAULT, WITH_NAMES },
 	{ "openat2", SYS_openat2, { NO_FD, 0, 0, 0 }, EINVAL, WITH_NAMES },
+	{ "uname", SYS_uname, { 0 }, EFAULT, WITH_HOSTNAME },
 #ifdef __x86_64__
 	{ "x32 does not exist", 0x40000000 + SYS_bind, { 0 }, ENOSYS, NEVER },
 #endif
@@ -124,6 +127,7 @@ static int try_all(unsigned with)
 		.incoming = with & WITH_INCOMING ? INCOMING_STEAL : INCOMING_OFF,
 		.outgoing = with & WITH_OUTGOING,
 		.dns = with & WITH_NAMES,
+		.hostname = with & WITH_HOSTNAME,
 	};
 	struct sock_fprog program;
 

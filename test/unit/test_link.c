@@ -17,6 +17,11 @@ void names_message(struct names *n, const struct msg *m)
 	(void)m;
 }
 
+void context_message(
+	__attribute__((unused)) struct context *cx, __attribute__((unused)) const struct msg *m)
+{
+}
+
 void incoming_message(
 	__attribute__((unused)) struct incoming *in, __attribute__((unused)) const struct msg *m)
 {
