@@ -19,6 +19,13 @@
 		a_ < b_ ? a_ : b_;                                                                 \
 	})
 
+#define MAX(a, b)                                                                                  \
+	({                                                                                         \
+		__auto_type a_ = (a);                                                              \
+		__auto_type b_ = (b);                                                              \
+		a_ > b_ ? a_ : b_;                                                                 \
+	})
+
 static inline void cleanup_free_(void *p)
 {
 	free(*(void **)p);
