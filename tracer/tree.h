@@ -22,6 +22,9 @@
 
 struct writeback_file;
 
+/* No more copies than this, of whatever kind: a directory of the target may be of any size. */
+#define TREE_COPIES_MAX (1u << 20)
+
 /* What is known of a copy beyond what the kernel keeps of it. Found by the copy's inode, so that it
  * is the same after a rename of the copy or of a directory above it. */
 struct tree_node {
@@ -31,6 +34,11 @@ struct tree_node {
 	uint64_t version; /* of the content (file_opened), 0: there is none, or it is not to be
 			     believed */
 	bool has_content;
+	uint64_t held;    /* bytes of its content, as tree->bytes counts them */
+	bool filling;     /* content is being written to the copy itself */
+	uint32_t fills;   /* contents that were completed */
+	bool opened;      /* someone may have it open */
+	bool gone;        /* it has no name any more; kept for writeback */
 	uint64_t seen_ns; /* when attr was said; 0: long ago */
 	uint64_t epoch;   /* tree->epoch then */
 	struct writeback_file
@@ -39,9 +47,12 @@ struct tree_node {
 
 struct tree {
 	int base;                             /* the directory that is ours */
+	char name[32];                        /* its name in the one above */
 	int root;                             /* the tree's root, beneath it */
+	int work;                             /* beside the root: copies that come or go */
+	dev_t dev;                            /* the file system of them all */
 	char prefix[PROTO_FILE_PATH_MAX / 2]; /* the root's absolute path */
-	size_t prefix_len;
+	size_t prefix_len;                    /* 0: the tree is not open */
 	struct htab nodes;
 	uint64_t epoch; /* counts what may have changed the target: bytes that came from it,
 			   and changes of our own */
@@ -57,6 +68,11 @@ int tree_open(
 /* tree_close() - everything is removed. Idempotent. */
 void tree_close(struct tree *t);
 
+/* tree_is_canonical() - len bytes are an absolute path without empty, "." and ".." components, zero
+ * bytes, or a slash at its end; "/" is one. Paths given to functions of the tree that are not fail
+ * with -EINVAL. */
+bool tree_is_canonical(const char *path, size_t len);
+
 /* tree_virtual() - the target's path of one in the tree: what follows the prefix, "/" for the root
  * itself; NULL: path is not in the tree. Points into path. */
 const char *tree_virtual(const struct tree *t, const char *path);
@@ -66,23 +82,33 @@ const char *tree_virtual(const struct tree *t, const char *path);
 int tree_at(const struct tree *t, const char *path);
 
 /* tree_parent() - an O_PATH descriptor of the directory that holds it, and the last component; the
- * caller's, or -errno. */
+ * caller's, or -errno; -EBUSY for the root. */
 int tree_parent(const struct tree *t, const char *path, const char **last);
 
-/* tree_node() - the node of a descriptor; NULL: it is none of the tree's. */
+/* tree_node() - the node of a descriptor; NULL: it is none of the tree's, or of a copy that was
+ * removed. A node lives as long as its copy has a name; across turns of the loop keep a descriptor
+ * instead. */
 struct tree_node *tree_node(const struct tree *t, int fd);
+
+/* tree_unwritten() - writeback is done with the copy: node->writeback becomes NULL. A node whose
+ * copy was removed meanwhile is freed. */
+void tree_unwritten(struct tree *t, struct tree_node *node);
 
 /* tree_put() - there shall be a copy of that type and with these attributes at path, directories
  * above it included; link is the text of a symbolic link (len bytes). The content of a regular file
- * stays as it is, and without content it is a hole of its size. 0 and *node, or -errno. */
+ * stays as it is, and without content it is a hole of its size. A device that cannot be made is an
+ * empty file. node may be NULL. 0 and *node, or -errno: -EPROTO: attributes that no file has;
+ * -ENOSPC: there are TREE_COPIES_MAX. */
 int tree_put(struct tree *t, const char *path, const struct file_attr *attr, const char *link,
 	size_t len, struct tree_node **node);
 
-/* tree_is_open() - someone but us has the copy open. */
+/* tree_is_open() - someone has the copy open, or a descriptor of ours that is not O_PATH; true when
+ * that cannot be known. */
 bool tree_is_open(const struct tree *t, int path_fd);
 
 /* tree_open_copy() - open the copy behind an O_PATH descriptor with flags of open(2), whatever its
- * mode says: the agent has decided already. The fd, or -errno. */
+ * mode says: the agent has decided already, and has created or truncated what was to be. The fd,
+ * or -errno; -ENXIO for what is neither a file nor a directory, unless with O_PATH. */
 int tree_open_copy(const struct tree *t, int path_fd, int flags);
 
 /* tree_set_attr() - mode, owner, size unless it has content, and times of a copy. */
@@ -96,41 +122,58 @@ void tree_remove(struct tree *t, const char *path);
 /* --- content, as it comes --- */
 
 /* A file's new content. It is written to the copy itself, or beside it and copied when it is
- * complete if someone has the copy open. */
+ * complete if someone has the copy open. Of several that are under way for one copy, the first that
+ * is complete ends the others': it was asked for after they were. */
 struct tree_content {
 	struct tree *tree;
-	struct tree_node *node;
-	int copy; /* O_PATH */
-	int fd;   /* where bytes are written */
-	bool beside;
-	uint64_t held; /* bytes so far */
-	uint64_t from;
+	int copy;       /* O_PATH: its inode is not another's as long as this is open */
+	int fd;         /* the copy, to be written to */
+	int beside;     /* or -1 */
+	uint64_t ino;   /* of the copy */
+	uint64_t from;  /* what lies before that offset stays */
+	uint64_t next;  /* where the bytes so far end */
+	uint64_t end;   /* the size of what is written to */
+	uint64_t held;  /* bytes so far, as tree->bytes counts them */
+	uint64_t kept;  /* of the former content */
+	uint32_t fills; /* node->fills at the beginning */
 };
 
 /* tree_content_begin() - after tree_put(); from: what lies before that offset stays. 0 or -errno.
- */
+ * Before it, and after _end() and _abort(), a content is TREE_CONTENT_NONE. */
+#define TREE_CONTENT_NONE ((struct tree_content){ .copy = -1, .fd = -1, .beside = -1 })
 int tree_content_begin(struct tree_content *c, struct tree *t, const char *path, uint64_t from);
 
-/* tree_content_data() - 0; -EFBIG, -EDQUOT: more than file_max, bytes_max; another -errno. */
+/* tree_content_data() - 0; -EFBIG, -EDQUOT: more than file_max, bytes_max; -EPROTO: before `from`,
+ * or where no file can have bytes; another -errno. A gap between two pieces counts as a block,
+ * since it may take one. */
 int tree_content_data(struct tree_content *c, uint64_t offset, const void *p, size_t n);
 
 /* tree_content_end() - it is complete; attr as it is to be shown. 0, or -errno and the copy has no
- * content. tree_content_abort() - it will not be: the copy has none, or keeps the former one. */
+ * content. tree_content_abort() - it will not be: the copy has none, or keeps the former one;
+ * idempotent. */
 int tree_content_end(
 	struct tree_content *c, const struct file_attr *attr, uint64_t size, uint64_t version);
 void tree_content_abort(struct tree_content *c);
 
 /* --- a directory's entries, as they come --- */
 
+/* What the copy of a directory held at the beginning. */
+struct tree_listed;
+
 struct tree_listing {
 	struct tree *tree;
-	char *path;        /* of the directory */
-	struct htab names; /* listed */
+	int dir;
+	char *names; /* one after the other */
+	struct tree_listed *entries;
+	size_t nentries;
 };
 
 /* tree_list_begin() - after tree_put() of the directory. tree_list_entry() - name is one component;
- * 0, -EPROTO: it is not, or another -errno. tree_list_end() - what was not listed goes; NULL for
- * the listing to be forgotten without that is tree_list_abort(). */
+ * 0, -EPROTO: it is not, or another -errno. A file too large for the tree's file system has no size
+ * until tree_put() is asked for it, and fails. tree_list_end() - what was not listed goes, also
+ * when it returns -errno; for the listing to be forgotten without that there is tree_list_abort(),
+ * idempotent. Before and after, a listing is TREE_LISTING_NONE. */
+#define TREE_LISTING_NONE ((struct tree_listing){ .dir = -1 })
 int tree_list_begin(struct tree_listing *l, struct tree *t, const char *path);
 int tree_list_entry(struct tree_listing *l, const struct file_attr *attr, const char *name,
 	size_t name_len, const char *link, size_t link_len);

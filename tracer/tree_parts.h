@@ -1,0 +1,70 @@
+/* What the files of the tree share: tree.c (copies and their nodes), tree_content.c, tree_list.c
+ * and tree_place.c (where the tree lives, and how it goes). */
+#ifndef TRACER_TREE_PARTS_H
+#define TRACER_TREE_PARTS_H
+
+#include <sys/stat.h>
+
+#include "tree.h"
+
+/* /proc/self/fd/N, which names the file itself: fd may be O_PATH. */
+struct tree_fd_path {
+	char text[32];
+};
+struct tree_fd_path tree_fd_path(int fd);
+
+/* tree_is_component() - len bytes can be the name of an entry. */
+bool tree_is_component(const char *name, size_t len);
+
+/* tree_attr_is_possible() - a file can have these attributes. */
+bool tree_attr_is_possible(const struct file_attr *attr);
+
+struct tree_node *tree_node_by_ino(const struct tree *t, uint64_t ino);
+
+/* tree_forget() - the copy with that inode has lost its name. t may be NULL. */
+void tree_forget(struct tree *t, uint64_t ino);
+
+/* tree_said() - the agent has just said so of that copy. */
+void tree_said(struct tree *t, struct tree_node *node, const struct file_attr *attr);
+
+/* tree_drop_content() - the node's copy has no content any more: what is in it is not counted. */
+void tree_drop_content(struct tree *t, struct tree_node *node);
+
+/* tree_reopen() - a regular file or a directory behind fd, whatever its mode says. */
+int tree_reopen(int fd, int flags);
+
+/* tree_has_others() - as tree_is_open(); fd is not O_PATH. */
+bool tree_has_others(int fd);
+
+/* tree_resize() - without content: a hole of that size. 0 or -errno. */
+int tree_resize(int fd, uint64_t size);
+
+/* tree_apply() - owner, mode and, unless `but_times`, times of a copy whose present ones are in st.
+ * 0 or -errno. */
+int tree_apply(const struct tree *t, int fd, const struct stat *st, const struct file_attr *attr,
+	bool but_times);
+
+/* What is to be at a place. */
+struct tree_entry {
+	const struct file_attr *attr;
+	const char *link; /* a symbolic link's text */
+	size_t link_len;
+	bool any_size; /* without its size, if the file system has none such */
+};
+
+/* tree_put_at() - tree_put() in the directory dir. */
+int tree_put_at(struct tree *t, int dir, const char *name, const struct tree_entry *entry,
+	struct tree_node **node);
+
+/* tree_discard() - remove the copy that st was said of, with all that is beneath it. 0 or -errno.
+ */
+int tree_discard(struct tree *t, int dir, const char *name, const struct stat *st);
+
+/* tree_replace() - another, empty inode in the place of the regular file at path. 0 or -errno. */
+int tree_replace(struct tree *t, const char *path);
+
+/* tree_sweep() - remove all that is beneath dir, never following a link; the nodes too, if t is
+ * not NULL. 0, or -errno when something stays. */
+int tree_sweep(int dir, struct tree *t);
+
+#endif
