@@ -6,6 +6,17 @@
  * even. Control frames are never refused; that their number stays small is the business of who
  * sends them, and a peer that lets MUX_OUT_MAX pile up is taken for dead.
  *
+ * The queue is `out`, then the first source, then `later`, in which each further source has its
+ * place. The first source fills `out` as that empties; when it is over, what lies between it and
+ * the next one moves from `later` to `out`. So a source takes no memory, however much it sends, and
+ * what is sent after it waits behind it: for channels it is `later` then that is full or not.
+ *
+ * Credit, ping and pong are put into `out`, and so pass the sources. Keep-alive says that we live,
+ * which is true however long the queue is. Credit is about what we have received and delivered: the
+ * peer needs it to go on in the other direction, and can draw no conclusion from it about anything
+ * that we send; and there is none for a channel whose opening has not reached the peer, since then
+ * nothing came on it.
+ *
  * A frame for a channel that is not open is dropped: it crossed our reset on the way. */
 #include "mux.h"
 
@@ -42,6 +53,8 @@ int mux_init(
 	*mux = (struct mux){ .loop = loop, .side = side, .ops = ops };
 	buf_init(&mux->in, MUX_IN_MAX);
 	buf_init(&mux->out, MUX_OUT_MAX);
+	buf_init(&mux->later, MUX_LATER_MAX);
+	list_init(&mux->sources);
 	list_init(&mux->waiting);
 	deferred_init(&mux->flush, mux_flush_turn);
 	timer_init(&mux->keepalive, mux_keepalive);
@@ -80,6 +93,9 @@ static void shut(struct mux *mux)
 	reset_all(mux);
 	buf_done(&mux->in);
 	buf_done(&mux->out);
+	buf_done(&mux->later);
+	while (list_shift(&mux->sources))
+		;
 }
 
 void mux_done(struct mux *mux)
@@ -96,22 +112,118 @@ void mux_fail(struct mux *mux, int error, const char *why)
 	mux->ops->lost(mux, error, why);
 }
 
-void mux_send(struct mux *mux, const struct msg *m)
-{
-	int r;
+/* --- the queue --- */
 
-	if (mux->lost)
-		return;
-	r = proto_encode(&mux->out, m);
+/* Where the next message goes. */
+static struct buf *queue_tail(struct mux *mux)
+{
+	return list_empty(&mux->sources) ? &mux->out : &mux->later;
+}
+
+/* Something was added to the queue, or, with r < 0, could not be. That is told at the turn's end:
+ * the caller is in the middle of something. */
+static void queued(struct mux *mux, int r)
+{
 	if (r < 0)
-		mux->doomed =
-			-r; /* told at the turn's end: the caller is in the middle of something */
+		mux->doomed = -r;
 	loop_defer(mux->loop, &mux->flush);
 }
 
-/* Write until the queue is empty or the socket full; 0, or -errno when the link is dead. */
+static bool passes_others(enum msg_type type)
+{
+	return type == MSG_ping || type == MSG_pong || type == MSG_credit || type == MSG_hello;
+}
+
+static void before_send(struct mux *mux)
+{
+	if (mux->ops->before_send)
+		mux->ops->before_send(mux);
+}
+
+void mux_send(struct mux *mux, const struct msg *m)
+{
+	bool passes = passes_others(m->type);
+
+	if (mux->lost)
+		return;
+	if (!passes)
+		before_send(mux);
+	queued(mux, proto_encode(passes ? &mux->out : queue_tail(mux), m));
+}
+
+void mux_source_init(
+	struct mux_source *s, enum mux_more (*more)(struct mux_source *s, struct mux *mux))
+{
+	*s = (struct mux_source){ .more = more };
+	list_init(&s->link);
+}
+
+void mux_source_add(struct mux *mux, struct mux_source *s)
+{
+	if (mux->lost || mux_source_waits(s))
+		return;
+	s->at = mux->later_gone + buf_len(&mux->later);
+	list_append(&mux->sources, &s->link);
+	loop_defer(mux->loop, &mux->flush);
+}
+
+/* What lies before the first source now is next. */
+static void move_later(struct mux *mux)
+{
+	size_t n = buf_len(&mux->later);
+	int r;
+
+	if (!list_empty(&mux->sources))
+		n = list_entry(mux->sources.next, struct mux_source, link)->at - mux->later_gone;
+	if (!n)
+		return;
+	r = buf_put(&mux->out, buf_head(&mux->later), n);
+	buf_consume(&mux->later, n);
+	mux->later_gone += n;
+	queued(mux, r);
+}
+
+void mux_source_del(struct mux *mux, struct mux_source *s)
+{
+	if (!mux_source_waits(s))
+		return;
+	list_del(&s->link);
+	move_later(mux);
+}
+
+void mux_source_send(struct mux *mux, const struct msg *m)
+{
+	int r = proto_encode(&mux->out, m);
+
+	if (r < 0)
+		queued(mux, r);
+}
+
+/* Let the first source fill the room that there is, and the next ones when it is over. */
+static void ask_sources(struct mux *mux)
+{
+	enum mux_more more = MUX_MORE;
+
+	while (more != MUX_PAUSE && !list_empty(&mux->sources) &&
+		buf_len(&mux->out) < MUX_OUT_LOW) {
+		struct mux_source *s = list_entry(mux->sources.next, struct mux_source, link);
+
+		more = s->more(s, mux);
+		if (more == MUX_OVER)
+			mux_source_del(mux, s);
+	}
+}
+
+static bool has_queued(const struct mux *mux)
+{
+	return buf_len(&mux->out) || !list_empty(&mux->sources);
+}
+
+/* Write until the queue is empty or the socket full; 0, or -errno when the link is dead. Sources
+ * are asked once: a peer as fast as we are would keep us here for all that they have. */
 static int write_out(struct mux *mux)
 {
+	ask_sources(mux);
 	while (buf_len(&mux->out)) {
 		ssize_t n = send(
 			mux->watch.fd, buf_head(&mux->out), buf_len(&mux->out), MSG_NOSIGNAL);
@@ -123,7 +235,7 @@ static int write_out(struct mux *mux)
 		if (n > 0)
 			buf_consume(&mux->out, (size_t)n);
 	}
-	loop_set(mux->loop, &mux->watch, EPOLLIN | (buf_len(&mux->out) ? EPOLLOUT : 0));
+	loop_set(mux->loop, &mux->watch, EPOLLIN | (has_queued(mux) ? EPOLLOUT : 0));
 	return 0;
 }
 
@@ -132,7 +244,7 @@ static void wake_waiting(struct mux *mux)
 {
 	struct list now, *first;
 
-	if (list_empty(&mux->waiting) || buf_len(&mux->out) >= MUX_OUT_LOW)
+	if (list_empty(&mux->waiting) || buf_len(queue_tail(mux)) >= MUX_OUT_LOW)
 		return;
 	list_init(&now);
 	while ((first = list_shift(&mux->waiting)))
@@ -172,7 +284,7 @@ void mux_flush(struct mux *mux, unsigned ms)
 {
 	uint64_t end = now_ns() + (uint64_t)ms * 1000000u;
 
-	while (!mux->lost && write_out(mux) == 0 && buf_len(&mux->out)) {
+	while (!mux->lost && write_out(mux) == 0 && has_queued(mux)) {
 		struct pollfd p = { .fd = mux->watch.fd, .events = POLLOUT };
 		uint64_t now = now_ns();
 
@@ -403,7 +515,7 @@ size_t channel_room(struct channel *c)
 {
 	if (!c->mux || c->mux->lost || c->eof_sent || !c->may_send)
 		return 0;
-	if (buf_len(&c->mux->out) >= MUX_OUT_HIGH) {
+	if (buf_len(queue_tail(c->mux)) >= MUX_OUT_HIGH) {
 		if (list_empty(&c->waiting))
 			list_append(&c->mux->waiting, &c->waiting);
 		return 0;
@@ -413,19 +525,29 @@ size_t channel_room(struct channel *c)
 
 uint8_t *channel_reserve(struct channel *c, size_t n)
 {
-	uint8_t *p = buf_reserve(&c->mux->out, PROTO_HEADER + n);
+	uint8_t *p = buf_reserve(queue_tail(c->mux), PROTO_HEADER + n);
 
 	return p ? p + PROTO_HEADER : NULL;
 }
 
+/* The frame has its place already when it is found that a source goes before it: in the rare case
+ * that this is the first one, the frame is on the wrong side of it and moves. */
 void channel_commit(struct channel *c, size_t n)
 {
-	struct buf *out = &c->mux->out;
+	struct mux *mux = c->mux;
+	struct buf *place = queue_tail(mux), *to;
+	uint8_t *frame = place->data + place->tail;
+	int r = 0;
 
-	proto_put_header(out->data + out->tail, MSG_data, c->id, (uint32_t)n);
-	buf_commit(out, PROTO_HEADER + n);
+	proto_put_header(frame, MSG_data, c->id, (uint32_t)n);
+	before_send(mux);
+	to = queue_tail(mux);
+	if (to == place)
+		buf_commit(to, PROTO_HEADER + n);
+	else
+		r = buf_put(to, frame, PROTO_HEADER + n);
 	c->may_send -= (uint32_t)n;
-	loop_defer(c->mux->loop, &c->mux->flush);
+	queued(mux, r);
 }
 
 size_t channel_send(struct channel *c, const void *p, size_t n)

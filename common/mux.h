@@ -3,7 +3,11 @@
  * A channel is a byte stream in both directions with half-close, reset, and credit: each side may
  * send PROTO_WINDOW bytes, and gets the right to send more only for bytes that the other side has
  * delivered, not merely received. So a slow stream holds up no other, and the memory that a channel
- * can take is bounded on both sides. */
+ * can take is bounded on both sides.
+ *
+ * Messages leave in the order in which they were sent, but for credit and keep-alive, which pass
+ * the others. What is too much to be queued at once has a place in that order all the same: a
+ * source. */
 #ifndef COMMON_MUX_H
 #define COMMON_MUX_H
 
@@ -16,6 +20,7 @@
 #define MUX_OUT_HIGH     (1u << 20) /* queued for the link: above, channels send no more */
 #define MUX_OUT_LOW      (MUX_OUT_HIGH / 2)
 #define MUX_OUT_MAX      (8u << 20) /* queued in all, with what may not wait */
+#define MUX_LATER_MAX    (MUX_OUT_MAX - 2 * MUX_OUT_HIGH) /* of that, behind a source */
 #define MUX_IN_MAX       (4u * PROTO_FRAME_MAX)
 
 /* A link over TCP that has said nothing for this long is asked, and then has as long again to
@@ -32,6 +37,25 @@ struct mux_ops {
 	 * reset before, and no more calls will come. The mux may be done with mux_done() from here.
 	 */
 	void (*lost)(struct mux *mux, int error, const char *why);
+	/* Something is about to be queued (bytes of a channel are in hand by then): what must be on
+	 * the link before it may be added now, as sources and in no other way. Not called for what
+	 * passes the others, nor for what a source sends. NULL: there is nothing of that kind. */
+	void (*before_send)(struct mux *mux);
+};
+
+/* What a source says when it was asked to go on. */
+enum mux_more {
+	MUX_MORE,  /* there is more, or may be */
+	MUX_PAUSE, /* the same, and what it has done was enough for one turn of the loop */
+	MUX_OVER,  /* that was all; it has left the queue and may be added again */
+};
+
+/* A place in the queue whose messages are made when the link has room for them. */
+struct mux_source {
+	struct list link;
+	uint64_t at; /* how many bytes of `later`, ever, go before it */
+	/* Send the next few, at most MUX_OUT_LOW bytes, with mux_source_send(). */
+	enum mux_more (*more)(struct mux_source *s, struct mux *mux);
 };
 
 struct mux {
@@ -40,6 +64,9 @@ struct mux {
 	enum proto_side side; /* which one we are */
 	const struct mux_ops *ops;
 	struct buf in, out;
+	struct list sources; /* what goes after `out` */
+	struct buf later;    /* and after the first source */
+	uint64_t later_gone; /* how many bytes have left `later`, ever */
 	struct htab channels;
 	struct list waiting; /* channels that want room in out */
 	struct deferred flush;
@@ -90,6 +117,22 @@ void mux_fail(struct mux *mux, int error, const char *why);
 
 /* mux_send() - queue a message; it leaves at the end of the turn. A link that is lost drops it. */
 void mux_send(struct mux *mux, const struct msg *m);
+
+/* mux_source_init() - once, before anything else. mux_source_add() - its place is behind all that
+ * was sent so far; one that is in the queue keeps its place, and a link that is lost takes none.
+ * mux_source_del() - it has nothing more to say; idempotent. A lost link does the same. */
+void mux_source_init(
+	struct mux_source *s, enum mux_more (*more)(struct mux_source *s, struct mux *mux));
+void mux_source_add(struct mux *mux, struct mux_source *s);
+void mux_source_del(struct mux *mux, struct mux_source *s);
+
+static inline bool mux_source_waits(const struct mux_source *s)
+{
+	return !list_empty(&s->link);
+}
+
+/* mux_source_send() - only from its more(). */
+void mux_source_send(struct mux *mux, const struct msg *m);
 
 /* mux_flush() - write what is queued until it is gone, waiting for the peer up to ms in all. */
 void mux_flush(struct mux *mux, unsigned ms);

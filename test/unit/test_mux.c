@@ -234,7 +234,8 @@ static struct msg raw_receive(void)
 	assert_int_equal(n, PROTO_HEADER);
 	body = (uint32_t)frame[2] << 8 | frame[3];
 	assert_true(body <= 64);
-	assert_int_equal(recv(raw, frame + n, body, MSG_WAITALL), body);
+	if (body)
+		assert_int_equal(recv(raw, frame + n, body, MSG_WAITALL), body);
 	assert_int_equal(
 		proto_decode(frame, PROTO_HEADER + body, PROTO_CLIENT, &m), PROTO_HEADER + body);
 	return m;
@@ -959,6 +960,349 @@ static void messages_of_channels_that_are_not_open_are_dropped(void **state)
 	assert_int_equal(client.lost, 0);
 }
 
+/* --- sources, and what goes before a message --- */
+
+/* Sends `left` messages of `size` bytes, or of none with an id that counts up. */
+struct well {
+	struct mux_source source;
+	unsigned left, asked;
+	uint32_t id, size;
+	bool pauses, held;
+};
+
+static enum mux_more well_more(struct mux_source *s, struct mux *mux)
+{
+	static const uint8_t zeros[PROTO_DATA_MAX];
+	struct well *w = container_of(s, struct well, source);
+	struct msg m = { .type = MSG_file_close, .id = w->id };
+
+	w->asked++;
+	if (w->held || (w->pauses && w->asked % 2))
+		return MUX_PAUSE;
+	if (!w->left)
+		return MUX_OVER;
+	w->left--;
+	if (w->size) {
+		m.type = MSG_file_write;
+		m.file_write.bytes = (struct span){ zeros, w->size };
+	} else {
+		w->id++;
+	}
+	mux_source_send(mux, &m);
+	return w->left ? MUX_MORE : MUX_OVER;
+}
+
+static void well_init(struct well *w, uint32_t id, unsigned left, uint32_t size)
+{
+	*w = (struct well){ .id = id, .left = left, .size = size };
+	mux_source_init(&w->source, well_more);
+}
+
+static void say(uint32_t id)
+{
+	struct msg m = { .type = MSG_unsubscribe, .id = id };
+
+	mux_send(&client.mux, &m);
+}
+
+/* What the raw peer got: `first` to `last` in a row of one type. */
+static void raw_expect(enum msg_type type, uint32_t first, uint32_t last)
+{
+	for (uint32_t id = first; id <= last; id++) {
+		struct msg m = raw_receive();
+
+		assert_int_equal(m.type, type);
+		assert_int_equal(m.id, id);
+	}
+}
+
+static void a_source_keeps_its_place(void **state)
+{
+	struct well a, b, c;
+
+	(void)state;
+	well_init(&a, 10, 3, 0);
+	well_init(&b, 20, 2, 0);
+	well_init(&c, 30, 1, 0);
+	say(1);
+	mux_source_add(&client.mux, &a.source);
+	say(2);
+	mux_source_add(&client.mux, &b.source);
+	mux_source_add(&client.mux, &c.source);
+	mux_source_add(&client.mux, &a.source); /* it has a place */
+	say(3);
+	say(4);
+	unit_run(&loop, 3);
+	raw_expect(MSG_unsubscribe, 1, 1);
+	raw_expect(MSG_file_close, 10, 12);
+	raw_expect(MSG_unsubscribe, 2, 2);
+	raw_expect(MSG_file_close, 20, 21);
+	raw_expect(MSG_file_close, 30, 30);
+	raw_expect(MSG_unsubscribe, 3, 4);
+	assert_false(raw_has_something());
+	assert_false(mux_source_waits(&a.source));
+}
+
+static void a_source_that_is_over_may_come_again(void **state)
+{
+	struct well a;
+
+	(void)state;
+	well_init(&a, 10, 1, 0);
+	for (uint32_t i = 0; i < 3; i++) {
+		a.left = 1;
+		mux_source_add(&client.mux, &a.source);
+		say(i);
+		unit_run(&loop, 2);
+		raw_expect(MSG_file_close, 10 + i, 10 + i);
+		raw_expect(MSG_unsubscribe, i, i);
+	}
+}
+
+static void what_waits_for_a_source_that_leaves_goes_on(void **state)
+{
+	struct well a, b;
+
+	(void)state;
+	well_init(&a, 10, 1, 0);
+	well_init(&b, 20, 1, 0);
+	mux_source_add(&client.mux, &a.source);
+	say(1);
+	mux_source_add(&client.mux, &b.source);
+	say(2);
+	mux_source_del(&client.mux, &a.source);
+	mux_source_del(&client.mux, &a.source);
+	say(3);
+	unit_run(&loop, 2);
+	raw_expect(MSG_unsubscribe, 1, 1);
+	raw_expect(MSG_file_close, 20, 20);
+	raw_expect(MSG_unsubscribe, 2, 3);
+}
+
+static void a_source_that_pauses_is_asked_again(void **state)
+{
+	struct well a;
+
+	(void)state;
+	well_init(&a, 10, 3, 0);
+	a.pauses = true;
+	mux_source_add(&client.mux, &a.source);
+	say(1);
+	unit_run(&loop, 0);
+	assert_int_equal(a.asked, 1);
+	run_until(&loop, !mux_source_waits(&a.source));
+	unit_run(&loop, 1);
+	raw_expect(MSG_file_close, 10, 12);
+	raw_expect(MSG_unsubscribe, 1, 1);
+}
+
+/* A gigabyte takes no memory, nor do the channels that want to send behind it. */
+static void a_source_costs_bounded_memory(void **state)
+{
+	static struct flow f;
+	static struct well a;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	well_init(&a, 10, 1 << 14, PROTO_DATA_MAX);
+	mux_source_add(&client.mux, &a.source);
+	unit_run(&loop, 5);
+	assert_true(client.mux.out.tail - client.mux.out.head <= MUX_OUT_LOW + PROTO_FRAME_MAX);
+	f.ch.may_send = 16 * PROTO_WINDOW; /* as of many channels */
+	flow_start(&f, 16 * PROTO_WINDOW);
+	unit_run(&loop, 5);
+	assert_true(buf_len(&client.mux.later) <= MUX_OUT_HIGH + 2 * PROTO_FRAME_MAX);
+	assert_int_equal(client.lost, 0);
+	assert_true(a.left > (1 << 14) - 1000);
+}
+
+static void channels_wait_behind_a_source_and_go_on(void **state)
+{
+	static struct flow f, g;
+	struct well a;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	flow_open(&g, &agent, 1);
+	g.consume = true;
+	well_init(&a, 10, 100, PROTO_DATA_MAX);
+	mux_source_add(&client.mux, &a.source);
+	flow_start(&f, 10 * PROTO_WINDOW);
+	run_until(&loop, g.eofs);
+	assert_true(g.got == 10 * PROTO_WINDOW);
+	assert_int_equal(agent.messages, 100);
+	assert_int_equal(a.left, 0);
+}
+
+static void a_flush_sends_what_sources_have(void **state)
+{
+	struct well a;
+
+	(void)state;
+	well_init(&a, 10, 3, 0);
+	a.pauses = true;
+	mux_source_add(&client.mux, &a.source);
+	say(1);
+	mux_flush(&client.mux, 1000);
+	raw_expect(MSG_file_close, 10, 12);
+	raw_expect(MSG_unsubscribe, 1, 1);
+}
+
+/* However long a source is, whoever asks whether we live gets an answer, and the other direction
+ * its credit. */
+static void credit_and_keep_alive_pass_sources(void **state)
+{
+	static struct flow f;
+	struct well a;
+	struct msg m;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	f.consume = true;
+	well_init(&a, 10, 1, 0);
+	a.held = true;
+	mux_source_add(&client.mux, &a.source);
+	say(1);
+	raw_send((struct msg){ .type = MSG_ping, .ping.cookie = 7 });
+	for (unsigned i = 0; i < 4; i++)
+		raw_data(1, (uint64_t)i * PROTO_DATA_MAX, PROTO_DATA_MAX);
+	run_until(&loop, f.got == 4 * PROTO_DATA_MAX);
+	m = raw_receive();
+	assert_int_equal(m.type, MSG_pong);
+	m = raw_receive();
+	assert_int_equal(m.type, MSG_credit);
+	assert_false(raw_has_something());
+	a.held = false;
+	unit_run(&loop, 1);
+	raw_expect(MSG_file_close, 10, 10);
+	raw_expect(MSG_unsubscribe, 1, 1);
+}
+
+static void a_lost_link_forgets_its_sources(void **state)
+{
+	struct well a;
+
+	(void)state;
+	well_init(&a, 10, 1, 0);
+	a.held = true;
+	mux_source_add(&client.mux, &a.source);
+	say(1);
+	close_fd(&raw);
+	run_until(&loop, client.lost);
+	assert_false(mux_source_waits(&a.source));
+	mux_source_add(&client.mux, &a.source);
+	assert_false(mux_source_waits(&a.source));
+	mux_source_del(&client.mux, &a.source);
+}
+
+/* What the hook of the supervisor's link adds, if anything. */
+static struct well *before;
+static unsigned hooks;
+
+static void add_before(struct mux *mux)
+{
+	hooks++;
+	if (before)
+		mux_source_add(mux, &before->source);
+}
+
+static const struct mux_ops hook_ops = {
+	.message = end_message,
+	.lost = end_lost,
+	.before_send = add_before,
+};
+
+static void send_bytes(struct channel *c)
+{
+	assert_int_equal(channel_send(c, "ab", 2), 2);
+}
+
+static void send_packet(struct channel *c)
+{
+	struct msg m = { .type = MSG_packet, .id = c->id, .packet.bytes = { "ab", 2 } };
+
+	assert_int_equal(channel_post(c, &m, 2), 0);
+}
+
+static void send_message(struct channel *c)
+{
+	struct msg m = { .type = MSG_unsubscribe, .id = c->id };
+
+	mux_send(c->mux, &m);
+}
+
+static void send_reset(struct channel *c)
+{
+	channel_reset(c, ECONNRESET);
+}
+
+static const struct {
+	void (*send)(struct channel *c);
+	enum msg_type type;
+} ways[] = {
+	{ send_bytes, MSG_data },
+	{ send_packet, MSG_packet },
+	{ send_message, MSG_unsubscribe },
+	{ channel_eof, MSG_eof },
+	{ send_reset, MSG_reset },
+};
+
+/* However something is sent, what the hook adds at that moment comes before it: behind an empty
+ * queue, behind one with messages, and behind one with a source. */
+static void the_hook_comes_before_what_is_sent(void **state)
+{
+	static struct flow f;
+	struct well a, b;
+
+	(void)state;
+	client.mux.ops = &hook_ops;
+	for (unsigned i = 0; i < 3 * ARRAY_SIZE(ways); i++) {
+		before = NULL;
+		well_init(&a, 10, 2, 0);
+		well_init(&b, 20, 1, 0);
+		flow_open(&f, &client, 1);
+		if (i % 3 > 0)
+			say(2);
+		if (i % 3 > 1)
+			mux_source_add(&client.mux, &b.source);
+		before = &a;
+		ways[i / 3].send(&f.ch);
+		before = NULL;
+		say(3);
+		unit_run(&loop, 1);
+		channel_close(&f.ch);
+
+		if (i % 3 > 0)
+			raw_expect(MSG_unsubscribe, 2, 2);
+		if (i % 3 > 1)
+			raw_expect(MSG_file_close, 20, 20);
+		raw_expect(MSG_file_close, 10, 11);
+		raw_expect(ways[i / 3].type, 1, 1);
+		raw_expect(MSG_unsubscribe, 3, 3);
+		assert_false(raw_has_something());
+	}
+}
+
+static void the_hook_is_not_asked_about_what_passes(void **state)
+{
+	static struct flow f;
+	static struct well a;
+
+	(void)state;
+	client.mux.ops = &hook_ops;
+	before = NULL;
+	hooks = 0;
+	flow_open(&f, &client, 1);
+	well_init(&a, 10, 2, 0);
+	mux_source_add(&client.mux, &a.source);
+	raw_send((struct msg){ .type = MSG_ping });
+	channel_consumed(&f.ch, PROTO_WINDOW / 2);
+	unit_run(&loop, 2);
+	assert_int_equal(hooks, 0);
+	say(1);
+	assert_int_equal(hooks, 1);
+}
+
 int main(void)
 {
 #define pair_test(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -1002,6 +1346,17 @@ int main(void)
 		raw_test(unwanted_datagrams_end_the_link),
 		raw_test(datagrams_after_the_end_end_the_link),
 		raw_test(messages_of_channels_that_are_not_open_are_dropped),
+		raw_test(a_source_keeps_its_place),
+		raw_test(a_source_that_is_over_may_come_again),
+		raw_test(what_waits_for_a_source_that_leaves_goes_on),
+		raw_test(a_source_that_pauses_is_asked_again),
+		raw_test(a_source_costs_bounded_memory),
+		pair_test(channels_wait_behind_a_source_and_go_on),
+		raw_test(a_flush_sends_what_sources_have),
+		raw_test(credit_and_keep_alive_pass_sources),
+		raw_test(a_lost_link_forgets_its_sources),
+		raw_test(the_hook_comes_before_what_is_sent),
+		raw_test(the_hook_is_not_asked_about_what_passes),
 	};
 
 	return cmocka_run_group_tests_name("mux", tests, NULL, NULL);
