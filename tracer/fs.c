@@ -353,6 +353,34 @@ int fs_fresh(const struct fs *fs, const struct fs_name *n, bool follow)
 
 /* --- a run --- */
 
+/* The program's own file, absolute; "": it is searched for in PATH, which is this machine's. */
+static void find_program(const char *name, char to[static PATH_MAX])
+{
+	if (!strchr(name, '/') || !realpath(name, to))
+		*to = '\0';
+}
+
+static int compile_policy(struct fs *fs, struct err *e)
+{
+	const struct tracer *tr = fs->tracer;
+	const struct context *cx = &tr->context;
+	char cwd[PATH_MAX], program[PATH_MAX];
+	struct fs_facts facts = {
+		.home = getenv("HOME"),
+		.cwd = getcwd(cwd, sizeof(cwd)),
+		.program = program,
+		.tmpdir = getenv("TMPDIR"),
+		.mounts = cx->mounts,
+		.has_files = cx->has_files,
+		.names = tr->cfg->dns,
+	};
+
+	find_program(tr->cfg->argv[0], program);
+	if (!facts.cwd)
+		facts.cwd = "/";
+	return fs_policy_compile(&fs->policy, tr->cfg, &facts, e);
+}
+
 int fs_start(struct fs *fs, struct tracer *tr, struct err *e)
 {
 	const struct config *cfg = tr->cfg;
@@ -363,6 +391,9 @@ int fs_start(struct fs *fs, struct tracer *tr, struct err *e)
 	fs_watches_init(&fs->watches, fs);
 	if (!fs_policy_may_be_remote(cfg))
 		return 0;
+	r = compile_policy(fs, e);
+	if (r < 0)
+		return r;
 	r = tree_open(&fs->tree, cfg->fs_dir, cfg->fs_file_max, cfg->fs_tree_max, e);
 	if (r < 0)
 		return r;
@@ -398,4 +429,42 @@ void fs_link_back(struct fs *fs)
 {
 	remote_link_back(&fs->remote);
 	fs_watch_link_back(&fs->watches);
+}
+
+bool fs_message(struct fs *fs, const struct msg *m)
+{
+	switch (m->type) {
+	case MSG_file_changed:
+		fs_watch_message(&fs->watches, m);
+		return true;
+	case MSG_file_failed:
+		if (fs->on)
+			writeback_message(&fs->writeback, m);
+		return true;
+	default:
+		return remote_message(&fs->remote, m);
+	}
+}
+
+void fs_before_send(struct fs *fs)
+{
+	if (fs->on)
+		writeback_before_send(&fs->writeback);
+}
+
+void fs_process_ends(struct fs *fs)
+{
+	if (fs->on)
+		writeback_process_ends(&fs->writeback);
+}
+
+void fs_finish(struct fs *fs)
+{
+	if (fs->on)
+		writeback_finish(&fs->writeback);
+}
+
+bool fs_is_sending(const struct fs *fs)
+{
+	return fs->on && writeback_is_sending(&fs->writeback);
 }

@@ -34,6 +34,19 @@ struct fs {
 int fs_start(struct fs *fs, struct tracer *tr, struct err *e);
 void fs_done(struct fs *fs);
 
+/* fs_message() - one of the agent's about files; false: it is none of them, or answers nothing. */
+bool fs_message(struct fs *fs, const struct msg *m);
+
+/* fs_before_send() - the guest is about to say something on the link: what it wrote goes first. */
+void fs_before_send(struct fs *fs);
+
+/* fs_process_ends() - a process of the guest executes another program, or ends. */
+void fs_process_ends(struct fs *fs);
+
+/* fs_finish(), fs_is_sending() - the guest has ended: what it wrote last is on its way. */
+void fs_finish(struct fs *fs);
+bool fs_is_sending(const struct fs *fs);
+
 void fs_link_lost(struct fs *fs);
 void fs_link_back(struct fs *fs);
 

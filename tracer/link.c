@@ -139,7 +139,7 @@ static void link_message(struct mux *mux, const struct msg *m)
 		context_message(&tracer_of(l)->context, m);
 	else if (m->type == MSG_file_content)
 		names_message(tracer_of(l)->names, m);
-	else
+	else if (!fs_message(&tracer_of(l)->fs, m))
 		incoming_message(&tracer_of(l)->incoming, m);
 }
 
@@ -238,9 +238,15 @@ static void link_lost(struct mux *mux, int error, const char *why)
 		lost_under_way(l, why);
 }
 
+static void link_before_send(struct mux *mux)
+{
+	fs_before_send(&tracer_of(container_of(mux, struct link, mux))->fs);
+}
+
 static const struct mux_ops link_ops = {
 	.message = link_message,
 	.lost = link_lost,
+	.before_send = link_before_send,
 };
 
 /* --- connecting --- */

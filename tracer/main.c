@@ -37,6 +37,7 @@ void tracer_link_gone(struct tracer *tr)
 	outgoing_link_lost(&tr->outgoing);
 	datagram_link_lost(&tr->datagrams);
 	names_link_lost(tr->names);
+	fs_link_lost(&tr->fs);
 }
 
 void tracer_link_back(struct tracer *tr)
@@ -45,6 +46,7 @@ void tracer_link_back(struct tracer *tr)
 	outgoing_link_back(&tr->outgoing);
 	datagram_link_back(&tr->datagrams);
 	names_start(tr->names);
+	fs_link_back(&tr->fs);
 }
 
 void tracer_link_lost(struct tracer *tr)
@@ -87,6 +89,7 @@ static void tracer_init(struct tracer *tr, const struct config *cfg)
 
 static void tracer_done(struct tracer *tr)
 {
+	fs_done(&tr->fs);
 	link_close(&tr->link);
 	timer_cancel(&tr->kill_timer);
 	timer_cancel(&tr->drain_timer);
@@ -108,9 +111,10 @@ static void drain(struct tracer *tr)
 {
 	uint64_t end = now_ns() + DRAIN_MS * UINT64_C(1000000);
 
+	fs_finish(&tr->fs);
 	while (now_ns() < end &&
 		(incoming_is_sending(&tr->incoming) || outgoing_is_sending(&tr->outgoing) ||
-			datagram_drain(&tr->datagrams))) {
+			datagram_drain(&tr->datagrams) || fs_is_sending(&tr->fs))) {
 		loop_timer(&tr->loop, &tr->drain_timer, DRAIN_MS);
 		if (loop_turn(&tr->loop) < 0)
 			return;
@@ -130,8 +134,16 @@ static int get_context(struct tracer *tr, struct err *e)
 	return r;
 }
 
+/* A namespace has no files of its own: but for those of name resolution they are this machine's,
+ * and need no agent. */
+static void settle_files(struct config *cfg, const struct context *cx)
+{
+	if (!cx->has_files && !cfg->fs_read_write.n && !cfg->fs_read_only.n && !cfg->fs_map.n)
+		cfg->fs_mode = FS_MODE_LOCAL;
+}
+
 /* Run the guest to its end. Its wait status, or GUEST_RUNS when it could not be started. */
-static int run(struct tracer *tr, struct err *e)
+static int run(struct tracer *tr, struct config *cfg, struct err *e)
 {
 	int r = loop_init(&tr->loop);
 
@@ -142,6 +154,11 @@ static int run(struct tracer *tr, struct err *e)
 	tr->names = names_new(tr);
 	if (!tr->names || policy_compile(&tr->policy, tr->cfg, e) < 0 ||
 		link_open(&tr->link, tr, e) < 0 || get_context(tr, e) < 0) {
+		tracer_done(tr);
+		return GUEST_RUNS;
+	}
+	settle_files(cfg, &tr->context);
+	if (fs_start(&tr->fs, tr, e) < 0) {
 		tracer_done(tr);
 		return GUEST_RUNS;
 	}
@@ -199,7 +216,7 @@ int main(int argc, char **argv)
 	if (status)
 		die(status, "%s", e.text);
 	tracer_init(&tr, &cfg);
-	status = run(&tr, &e);
+	status = run(&tr, &cfg, &e);
 	if (tr.exec_errno)
 		return exec_failed(&tr);
 	if (status == GUEST_RUNS && tr.link.agent_spoke)

@@ -46,6 +46,7 @@ static void proc_unref(struct tracer *tr, struct proc *p)
 {
 	if (!p || --p->threads)
 		return;
+	fs_process_ends(&tr->fs);
 	htab_del(&tr->procs, &p->node);
 	close_fd(&p->pidfd);
 	free(p);
@@ -84,6 +85,7 @@ void task_exec(struct task *t, pid_t former)
 		task_gone(other);
 	if (!p)
 		return;
+	fs_process_ends(&tr->fs);
 	while ((other = other_thread(tr, p, t)))
 		task_gone(other);
 	p->scratch = 0;
