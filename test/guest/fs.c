@@ -227,21 +227,25 @@ static const char *path_of(const char *word)
 	return text_of(word, NULL);
 }
 
-static int *slot_of(const char *name, bool make)
+/* Of a call that has failed there is none: what is done with it fails, too, and is told. */
+static int named(const char *name)
 {
-	int empty = -1;
+	for (int i = 0; i < NAMES_MAX; i++)
+		if (strcmp(names[i].name, name) == 0)
+			return names[i].fd;
+	return -1;
+}
 
-	for (int i = 0; i < NAMES_MAX; i++) {
-		if (!names[i].name[0] && empty < 0)
-			empty = i;
-		else if (strcmp(names[i].name, name) == 0)
-			return &names[i].fd;
-	}
-	if (!make || empty < 0)
-		fail(name);
-	snprintf(names[empty].name, sizeof(names[empty].name), "%s", name);
-	names[empty].fd = -1;
-	return &names[empty].fd;
+static void name_fd(const char *name, int fd)
+{
+	int i = 0;
+
+	while (i < NAMES_MAX && names[i].name[0] && strcmp(names[i].name, name) != 0)
+		i++;
+	if (i == NAMES_MAX)
+		fail("so many names");
+	snprintf(names[i].name, sizeof(names[i].name), "%s", name);
+	names[i].fd = fd;
 }
 
 static int fd_of(const char *word)
@@ -250,7 +254,7 @@ static int fd_of(const char *word)
 		fail("a missing descriptor");
 	if (strcmp(word, "cwd") == 0)
 		return AT_FDCWD;
-	return word[0] == '#' ? atoi(word + 1) : *slot_of(word, false);
+	return word[0] == '#' ? atoi(word + 1) : named(word);
 }
 
 /* "now", "omit", or seconds with a fraction of nine digits. */
@@ -596,8 +600,8 @@ static void do_call(const struct row *row, char **words)
 	print_result(result);
 	if (result >= 0)
 		show(&c, result);
-	if (c.name && result >= 0)
-		*slot_of(c.name, true) = (int)result;
+	if (c.name)
+		name_fd(c.name, (int)result);
 }
 
 /* ---- what is more than one call
@@ -762,8 +766,7 @@ static void do_reopen(char **w)
 	long fd = syscall(SYS_openat, AT_FDCWD, fd_path(fd_of(w[2])), flags_of(constants, w[3]), 0);
 
 	print_result(fd);
-	if (fd >= 0)
-		*slot_of(w[1], true) = (int)fd;
+	name_fd(w[1], (int)fd);
 }
 
 /* give NAME PATH: linkat(2) of what was opened without a name, by /proc. */
@@ -1049,7 +1052,7 @@ int main(int argc, char **argv)
 		if (!value)
 			fail(argv[i]);
 		*value = 0;
-		*slot_of(argv[i], true) = atoi(value + 1);
+		name_fd(argv[i], atoi(value + 1));
 	}
 	if (strcmp(argv[0], "again") == 0)
 		printf("a new image\n");
