@@ -180,25 +180,43 @@ static void append(const char *p, size_t n)
 	strings_len += n;
 }
 
-/* One byte, or more, of a word: where the rest of it begins. */
-static const char *expand(const char *p)
-{
-	char text[LINE_MAX_], c;
-	unsigned byte, times;
-	int end = 0;
+static void expand(const char *p, const char *end);
 
-	if (sscanf(p, "\\x%2x%n", &byte, &end) == 1 && end) {
-		c = (char)byte;
-		append(&c, 1);
-		return p + end;
+/* What "{x*255}" stands for, p being behind its brace; where the rest begins. */
+static const char *repeat(const char *p, const char *end)
+{
+	const char *star = NULL, *close = p;
+	int depth = 1;
+
+	for (; close < end; close++) {
+		depth += (*close == '{') - (*close == '}');
+		if (depth == 0)
+			break;
+		if (depth == 1 && *close == '*')
+			star = close;
 	}
-	if (sscanf(p, "{%16383[^*]*%u}%n", text, &times, &end) == 2 && end) {
-		while (times--)
-			append(text, strlen(text));
-		return p + end;
-	}
-	append(p, 1);
-	return p + 1;
+	if (depth || !star)
+		fail(p);
+	for (long times = strtol(star + 1, NULL, 10); times > 0; times--)
+		expand(p, star);
+	return close + 1;
+}
+
+static void expand(const char *p, const char *end)
+{
+	unsigned byte;
+	char c;
+
+	while (p < end)
+		if (p[0] == '{') {
+			p = repeat(p + 1, end);
+		} else if (sscanf(p, "\\x%2x", &byte) == 1) {
+			c = (char)byte;
+			append(&c, 1);
+			p += 4;
+		} else {
+			append(p++, 1);
+		}
 }
 
 /* A string of the line, with what was told to be in it; terminated, *n without that. */
@@ -210,8 +228,7 @@ static const char *text_of(const char *word, size_t *n)
 		fail("a missing word");
 	if (strcmp(word, "empty") == 0)
 		word = "";
-	while (*word)
-		word = expand(word);
+	expand(word, word + strlen(word));
 	if (n)
 		*n = (size_t)(strings + strings_len - text);
 	append("", 1);
@@ -604,6 +621,9 @@ static void do_call(const struct row *row, char **words)
 		name_fd(c.name, (int)result);
 }
 
+static bool read_line(char *line, size_t size);
+static void run_line(char *line);
+
 /* ---- what is more than one call
  * ------------------------------------------------------------------ */
 
@@ -926,17 +946,26 @@ static void do_again(char **w)
 	print_result(-1);
 }
 
-/* fork: a child goes on with the next lines, up to `exit`; then the parent. */
+/* fork: a child goes on with the next lines, up to `exit`; then the parent. The child has answered.
+ */
 static void do_fork(char **w)
 {
+	char line[LINE_MAX_];
 	pid_t pid;
 
 	(void)w;
 	fflush(stdout);
 	pid = fork();
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
-	printf("%s", pid < 0 ? "-1" : pid ? "parent" : "child");
+	if (pid < 0)
+		print_result(pid);
+	if (pid == 0)
+		printf("child");
+	if (pid <= 0)
+		return;
+	waitpid(pid, NULL, 0);
+	if (!read_line(line, sizeof(line)))
+		exit(0);
+	run_line(line);
 }
 
 static void do_exit(char **w)
@@ -1027,7 +1056,7 @@ static void run(char **w, int n)
 	fail(w[0]);
 }
 
-static void do_line(char *line)
+static void run_line(char *line)
 {
 	char *w[WORDS_MAX + 1] = { 0 }, *save = NULL;
 	int n = 0;
@@ -1038,7 +1067,6 @@ static void do_line(char *line)
 	if (n == 0)
 		fail("an empty line");
 	run(w, n);
-	printf("\n");
 }
 
 int main(int argc, char **argv)
@@ -1056,7 +1084,9 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[0], "again") == 0)
 		printf("a new image\n");
-	while (read_line(line, sizeof(line)))
-		do_line(line);
+	while (read_line(line, sizeof(line))) {
+		run_line(line);
+		printf("\n");
+	}
 	return 0;
 }
