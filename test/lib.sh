@@ -176,7 +176,7 @@ target_start() {
 		ip link set lo up
 		exec "$@" nginx -p /run/test/nginx/ -c nginx.conf' sh "${within[@]}" &
 	await child_of $! || fail "the target starts" </dev/null
-	target=$child
+	target=$child nginx=$child
 	unshare --net sleep infinity &
 	client=$!
 	await differ "/proc/$client/ns/net" /proc/self/ns/net
@@ -247,20 +247,19 @@ provide() {
 	install -D "$1" $root$T/bin/"$2"
 }
 
-# target_as COMMAND...: another process of the target takes its place, one that was started by this
-# command. target_back: it is nginx again.
+# target_as NAME COMMAND...: another process of the target's, which becomes NAME, takes its place.
+# target_back: it is nginx again.
 target_as() {
-	set -- "$target" "$@"
-	in_root "${@:2}" sleep infinity &
-	await sleeps $! || fail "a target by ${*:2}" </dev/null
-	first=$1 target=$child
+	nsenter --target "$target" "${enter[@]}" --net --mount --pid --uts --root --wd "${@:2}" <&0 &
+	await became "$1" $! || fail "a target by ${*:2}" </dev/null
+	target=$child
 	processes >$T/known
 }
-sleeps() { child_of "$1" && [ "$(cat "/proc/$child/comm")" = sleep ]; }
+became() { child_of "$2" && [ "$(cat "/proc/$child/comm")" = "$1" ]; }
 target_back() {
-	kill "$target"
-	target=$first
-	await gone "$child"
+	kill -KILL "$target"
+	await gone "$target"
+	target=$nginx as=() enter=() kind=
 	processes >$T/known
 }
 
@@ -319,16 +318,26 @@ same() {
 }
 
 # Files: where the guest of a scenario is that program (test/guest/fs.c), and what it is started by in the
-# target, which is how the target's own process was, beside its namespaces and its root.
-as=() enter=()
-fs_beside() { echo "nsenter --target $target ${enter[*]} --net --mount --pid --uts --root --wd ${as[*]} $T/bin/$1/fs"; }
-fs_beneath() { echo "env --chdir=/ $mirrord_trace --engine $ENGINE -t pid:$target --incoming off ${*:2} -- $T/bin/$1/fs"; }
-fs_play() { "$here/converse" "$1" "$2" "t=$(fs_beside glibc)" "g=$3" 2>&1; }
+# target, which is how the target's own process was, beside its namespaces and its root. kind: of target,
+# for the tests' names; via: how the guest comes under the supervisor.
+as=() enter=() kind='' native_libc=glibc via=
+root_beside() { echo "nsenter --target $target ${enter[*]} --net --mount --pid --uts --root --wd ${as[*]}"; }
+fs_beside() { echo "$(root_beside) $T/bin/$1/fs"; }
+beneath_root() { echo "env --chdir=/ ${via:-$mirrord_trace -t pid:$target} --engine $ENGINE --incoming off $* --"; }
+fs_beneath() { echo "$(beneath_root "${@:2}") $T/bin/$1/fs"; }
+fs_play() { "$here/converse" "$1" "$2" "t=$(fs_beside $native_libc)" "g=$3" 2>&1; }
+
+# its_own NAME TRANSCRIPT: of the target's own program, which came to its end.
+its_own() {
+	case $2 in
+	*converse:* | *"fs: cannot"*) fail "$1: the target's own program" <<<"$2" ;;
+	esac
+}
 
 # same_files FILE SCENARIO VARIANT...: the guest sees what it sees in the target. Nothing is changed: all at once.
 same_files() {
 	local variant libc options players=()
-	fs_play "$1" "$2" "$(fs_beside glibc)" >$T/wanted &
+	fs_play "$1" "$2" "$(fs_beside $native_libc)" >$T/wanted &
 	players+=($!)
 	for variant in "${@:3}"; do
 		read -r libc options <<<"$variant"
@@ -337,8 +346,9 @@ same_files() {
 		players+=($!)
 	done
 	wait "${players[@]}"
+	its_own "$2" "$(<$T/wanted)"
 	for variant in "${@:3}"; do
-		is "$2 ($variant)" "$(<"$T/got $variant")" "$(<$T/wanted)"
+		is "$2 ($kind$variant)" "$(<"$T/got $variant")" "$(<$T/wanted)"
 	done
 }
 
@@ -347,6 +357,7 @@ work_anew() {
 	rm -rf $root/srv/work
 	"$here/fixture" work $root/srv/work
 	chown -R "${work_owner:-0:0}" $root/srv/work
+	[ -z "${work_mode:-}" ] || chmod -R "$work_mode" $root/srv/work
 }
 
 # changes COMMAND...: what it says, and the target's files after it.
@@ -360,25 +371,24 @@ changes() {
 # same_changes FILE SCENARIO VARIANT...: and leaves the same behind.
 same_changes() {
 	local variant libc options wanted
-	wanted=$(changes fs_play "$1" "$2" "$(fs_beside glibc)")
+	wanted=$(changes fs_play "$1" "$2" "$(fs_beside $native_libc)")
+	its_own "$2" "$wanted"
 	for variant in "${@:3}"; do
 		read -r libc options <<<"$variant"
 		# shellcheck disable=SC2086  # they are words
-		is "$2 ($variant)" "$(changes fs_play "$1" "$2" "$(fs_beneath "$libc" $options)")" "$wanted"
+		is "$2 ($kind$variant)" "$(changes fs_play "$1" "$2" "$(fs_beneath "$libc" $options)")" "$wanted"
 	done
 }
 
 # same_program NAME OPTIONS PROGRAM...: its output and status, and the target's files after it.
 same_program() {
-	local name=$1 options=$2
-	shift 2
-	# shellcheck disable=SC2086  # they are words
-	is "$name" "$(changes status_and_output "env --chdir=/ $mirrord_trace --engine $ENGINE -t pid:$target --incoming off $options --" "$@")" \
-		"$(changes status_and_output "nsenter --target $target ${enter[*]} --net --mount --pid --uts --root --wd ${as[*]}" "$@")"
+	local got wanted
+	# shellcheck disable=SC2046,SC2086  # they are words
+	wanted=$(changes outcome $(root_beside) "${@:3}") got=$(changes outcome $(beneath_root $2) "${@:3}")
+	is "$1" "$got" "$wanted"
 }
-status_and_output() { # PREFIX PROGRAM...
-	# shellcheck disable=SC2086  # they are words
-	timeout "$PATIENCE" $1 "${@:2}" 2>&1
+outcome() {
+	timeout "$PATIENCE" "$@" 2>&1
 	echo "status $?"
 }
 
