@@ -43,6 +43,7 @@ cd $T || exit 1
 hostname developer
 ip link set lo up
 export HOME=$T XDG_RUNTIME_DIR=$T LC_ALL=C
+export MIRRORD_TRACE_FS_MODE=local # but where files are what is tested (target_root)
 
 mirrord_trace=$BUILD/mirrord-trace
 mirrord_agent=$BUILD/mirrord-agent
@@ -146,7 +147,10 @@ target_ip=10.77.0.2 target_ip6=fd77::2
 client_ip=10.77.0.1 client_ip6=fd77::1
 
 in_target() { nsenter --target "$target" --net --mount --pid --uts "$@"; }
+in_root() { nsenter --target "$target" --net --mount --pid --uts --root --wd "$@"; }
 client() { nsenter --target "$client" --net "$@"; }
+
+within=() # words before the target's first program
 
 # target_start: sets $target and $client, pids in those places.
 target_start() {
@@ -170,9 +174,9 @@ target_start() {
 	unshare --net --mount --pid --uts --fork --kill-child --mount-proc sh -c '
 		hostname target
 		ip link set lo up
-		exec nginx -p /run/test/nginx/ -c nginx.conf' &
+		exec "$@" nginx -p /run/test/nginx/ -c nginx.conf' sh "${within[@]}" &
 	await child_of $! || fail "the target starts" </dev/null
-	target=$child
+	target=$child nginx=$child
 	unshare --net sleep infinity &
 	client=$!
 	await differ "/proc/$client/ns/net" /proc/self/ns/net
@@ -212,6 +216,51 @@ target_etc() {
 		touch $own/$name
 		mount --bind $own/$name /etc/$name
 	done
+}
+
+# target_root: target_start, and the target has a root of its own, $root here, with the files of test/fixture.
+# This machine has none of those. The guests are at the same place in both: $T/bin/LIBC/NAME.
+root=$T/root
+here_only=(/data /app /readonly /full /etc/app /var/lib/app /srv/work /run/secrets)
+target_root() {
+	local path
+	"$here/fixture" make $root
+	cp -a /etc/. $root/etc
+	echo target >$root/etc/hostname
+	echo "127.0.0.1 localhost target" >$root/etc/hosts
+	mkdir -p $root$T/nginx $T/xdg
+	export XDG_RUNTIME_DIR=$T/xdg
+	unset MIRRORD_TRACE_FS_MODE
+	for path in glibc/fs musl/fs; do
+		provide "$guests/$path" $path
+	done
+	within=("$here/enter-root" $root)
+	target_start
+	for path in "${here_only[@]}"; do
+		[ ! -e "$path" ] || fail "this machine has no $path" </dev/null
+	done
+}
+
+# provide FILE NAME: it is $T/bin/NAME here and in the target.
+provide() {
+	install -D "$1" $T/bin/"$2"
+	install -D "$1" $root$T/bin/"$2"
+}
+
+# target_as NAME COMMAND...: another process of the target's, which becomes NAME, takes its place.
+# target_back: it is nginx again.
+target_as() {
+	nsenter --target "$target" "${enter[@]}" --net --mount --pid --uts --root --wd "${@:2}" <&0 &
+	await became "$1" $! || fail "a target by ${*:2}" </dev/null
+	target=$child
+	processes >$T/known
+}
+became() { child_of "$2" && [ "$(cat "/proc/$child/comm")" = "$1" ]; }
+target_back() {
+	kill -KILL "$target"
+	await gone "$target"
+	target=$nginx as=() enter=() kind=
+	processes >$T/known
 }
 
 # ---- mirrord-trace --------------------------------------------------------------------------------
@@ -267,6 +316,84 @@ same() {
 		is "$2 ($variant)" "$(<"$T/got $variant")" "$(<"$T/wanted ${variant%% *}")"
 	done
 }
+
+# Files: where the guest of a scenario is that program (test/guest/fs.c), and what it is started by in the
+# target, which is how the target's own process was, beside its namespaces and its root. kind: of target,
+# for the tests' names; via: how the guest comes under the supervisor.
+as=() enter=() kind='' native_libc=glibc via=
+root_beside() { echo "nsenter --target $target ${enter[*]} --net --mount --pid --uts --root --wd ${as[*]}"; }
+fs_beside() { echo "$(root_beside) $T/bin/$1/fs"; }
+beneath_root() { echo "env --chdir=/ ${via:-$mirrord_trace -t pid:$target} --engine $ENGINE --incoming off $* --"; }
+fs_beneath() { echo "$(beneath_root "${@:2}") $T/bin/$1/fs"; }
+fs_play() { "$here/converse" "$1" "$2" "t=$(fs_beside $native_libc)" "g=$3" 2>&1; }
+
+# its_own NAME TRANSCRIPT: of the target's own program, which came to its end.
+its_own() {
+	case $2 in
+	*converse:* | *"fs: cannot"*) fail "$1: the target's own program" <<<"$2" ;;
+	esac
+}
+
+# same_files FILE SCENARIO VARIANT...: the guest sees what it sees in the target. Nothing is changed: all at once.
+same_files() {
+	local variant libc options players=()
+	fs_play "$1" "$2" "$(fs_beside $native_libc)" >$T/wanted &
+	players+=($!)
+	for variant in "${@:3}"; do
+		read -r libc options <<<"$variant"
+		# shellcheck disable=SC2086  # they are words
+		fs_play "$1" "$2" "$(fs_beneath "$libc" $options)" >"$T/got $variant" &
+		players+=($!)
+	done
+	wait "${players[@]}"
+	its_own "$2" "$(<$T/wanted)"
+	for variant in "${@:3}"; do
+		is "$2 ($kind$variant)" "$(<"$T/got $variant")" "$(<$T/wanted)"
+	done
+}
+
+# work_anew: the target's /srv/work is as it was in the beginning.
+work_anew() {
+	rm -rf $root/srv/work
+	"$here/fixture" work $root/srv/work
+	chown -R "${work_owner:-0:0}" $root/srv/work
+	[ -z "${work_mode:-}" ] || chmod -R "$work_mode" $root/srv/work
+}
+
+# changes COMMAND...: what it says, and the target's files after it.
+changes() {
+	work_anew
+	"$@"
+	echo "what is in the target:"
+	"$here/fixture" show $root/srv/work
+}
+
+# same_changes FILE SCENARIO VARIANT...: and leaves the same behind.
+same_changes() {
+	local variant libc options wanted
+	wanted=$(changes fs_play "$1" "$2" "$(fs_beside $native_libc)")
+	its_own "$2" "$wanted"
+	for variant in "${@:3}"; do
+		read -r libc options <<<"$variant"
+		# shellcheck disable=SC2086  # they are words
+		is "$2 ($kind$variant)" "$(changes fs_play "$1" "$2" "$(fs_beneath "$libc" $options)")" "$wanted"
+	done
+}
+
+# same_program NAME OPTIONS PROGRAM...: its output and status, and the target's files after it.
+same_program() {
+	local got wanted
+	# shellcheck disable=SC2046,SC2086  # they are words
+	wanted=$(changes outcome $(root_beside) "${@:3}") got=$(changes outcome $(beneath_root $2) "${@:3}")
+	is "$1" "$got" "$wanted"
+}
+outcome() {
+	timeout "$PATIENCE" "$@" 2>&1
+	echo "status $?"
+}
+
+# nothing_kept WHEN: no copy of the target's files is on this machine.
+nothing_kept() { is "$1: no copy stays" "$(find $T/xdg -mindepth 2 -printf '%P\n' | head)" ""; }
 
 # same_as_server FILE SCENARIO LIBC: a mirrored guest sees what the target's own server sees at the same time.
 same_as_server() {
