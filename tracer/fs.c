@@ -441,8 +441,12 @@ bool fs_message(struct fs *fs, const struct msg *m)
 		if (fs->on)
 			writeback_message(&fs->writeback, m);
 		return true;
+	case MSG_file_done:
+	case MSG_file_synced:
+		remote_message(&fs->remote, m); /* or nobody wants to know any more */
+		return true;
 	default:
-		return remote_message(&fs->remote, m);
+		return false;
 	}
 }
 

@@ -34,7 +34,7 @@ struct fs {
 int fs_start(struct fs *fs, struct tracer *tr, struct err *e);
 void fs_done(struct fs *fs);
 
-/* fs_message() - one of the agent's about files; false: it is none of them, or answers nothing. */
+/* fs_message() - one of the agent's about files; false: it is none of them. */
 bool fs_message(struct fs *fs, const struct msg *m);
 
 /* fs_before_send() - the guest is about to say something on the link: what it wrote goes first. */
