@@ -73,6 +73,12 @@ void tree_close(struct tree *t);
  * with -EINVAL. */
 bool tree_is_canonical(const char *path, size_t len);
 
+/* tree_is_component() - len bytes can be the name of an entry. */
+bool tree_is_component(const char *name, size_t len);
+
+/* tree_attr_is_possible() - a file can have this type and size. */
+bool tree_attr_is_possible(const struct file_attr *attr);
+
 /* tree_virtual() - the target's path of one in the tree: what follows the prefix, "/" for the root
  * itself; NULL: path is not in the tree. Points into path. */
 const char *tree_virtual(const struct tree *t, const char *path);

@@ -13,12 +13,6 @@ struct tree_fd_path {
 };
 struct tree_fd_path tree_fd_path(int fd);
 
-/* tree_is_component() - len bytes can be the name of an entry. */
-bool tree_is_component(const char *name, size_t len);
-
-/* tree_attr_is_possible() - a file can have these attributes. */
-bool tree_attr_is_possible(const struct file_attr *attr);
-
 struct tree_node *tree_node_by_ino(const struct tree *t, uint64_t ino);
 
 /* tree_forget() - the copy with that inode has lost its name. t may be NULL. */

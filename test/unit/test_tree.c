@@ -755,6 +755,22 @@ static void bad_names(void)
 	assert_int_equal(tree.nodes.count, 2);
 }
 
+/* As the agent says it of a directory that may be read but not searched. */
+static void half_known_entries(void)
+{
+	struct file_attr dir = attr_of(S_IFDIR | 0755, 1, 0), file = { .ino = 5 };
+	struct file_attr link = { .mode = S_IFLNK, .ino = 6 };
+	struct tree_listing l;
+
+	put("/d", &dir);
+	assert_int_equal(tree_list_begin(&l, &tree, "/d"), 0);
+	assert_int_equal(tree_list_entry(&l, &file, "file", 4, "", 0), 0);
+	assert_int_equal(tree_list_entry(&l, &link, "link", 4, "", 0), 0);
+	assert_int_equal(tree_list_end(&l), 0);
+	assert_true(S_ISREG(stat_of("/d/file").st_mode));
+	assert_true(S_ISLNK(stat_of("/d/link").st_mode));
+}
+
 static void long_list(void)
 {
 	struct file_attr dir = attr_of(S_IFDIR | 0755, 1, 0);
@@ -882,6 +898,7 @@ static const struct {
 	CASE(content_of_a_program),
 	CASE(listing),
 	CASE(bad_names),
+	CASE(half_known_entries),
 	CASE(long_list),
 	CASE(listing_of_what_goes),
 	CASE(rename_and_remove),
