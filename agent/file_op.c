@@ -34,7 +34,7 @@ struct op {
 
 /* --- what operations have in common --- */
 
-static int say(struct op *o, const void *p, size_t n)
+static int put(struct op *o, const void *p, size_t n)
 {
 	if (n > PROTO_DATA_MAX - o->len)
 		return -ENAMETOOLONG;
@@ -43,15 +43,15 @@ static int say(struct op *o, const void *p, size_t n)
 	return 0;
 }
 
-static int say_path(struct op *o, const char *path)
+static int put_path(struct op *o, const char *path)
 {
-	int r = say(o, path, strlen(path));
+	int r = put(o, path, strlen(path));
 
 	o->path_len = o->len;
 	return r;
 }
 
-static void say_attr(struct op *o, int fd, const struct stat *st)
+static void put_attr(struct op *o, int fd, const struct stat *st)
 {
 	o->attr = file_attr_of(st);
 	o->version = file_version(fd, st);
@@ -67,7 +67,7 @@ static int at_path(struct op *o)
 
 	if (n < 0)
 		return (int)n;
-	say_path(o, name);
+	put_path(o, name);
 	return take_fd(&fd);
 }
 
@@ -79,7 +79,7 @@ static int done_with(struct op *o, int fd, int result)
 	if (result < 0)
 		return -errno;
 	if (fstat(fd, &st) == 0)
-		say_attr(o, fd, &st);
+		put_attr(o, fd, &st);
 	return 0;
 }
 
@@ -91,7 +91,7 @@ static int made_at(struct op *o, const struct place *p, int result)
 	if (result < 0)
 		return -errno;
 	if (fstatat(p->dir, p->last, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		say_attr(o, p->dir, &st);
+		put_attr(o, p->dir, &st);
 	return 0;
 }
 
@@ -144,11 +144,11 @@ static int op_statfs(struct op *o)
 	FIELD(fs.f_namelen), FIELD(fs.f_frsize), FIELD(fs.f_flags);
 #undef FIELD
 	done_with(o, fd, 0);
-	return say(o, fields, sizeof(fields));
+	return put(o, fields, sizeof(fields));
 }
 
 /* What getxattr(2) or listxattr(2) said, which is behind the path already. */
-static int say_xattr(struct op *o, ssize_t n)
+static int put_xattr(struct op *o, ssize_t n)
 {
 	if (n < 0)
 		return -errno;
@@ -168,7 +168,7 @@ static int op_getxattr(struct op *o)
 		return fd;
 	done_with(o, fd, 0);
 	resolve_fd_path(fd, path);
-	r = say_xattr(o, getxattr(path, o->second, o->text + o->len, PROTO_DATA_MAX - o->len));
+	r = put_xattr(o, getxattr(path, o->second, o->text + o->len, PROTO_DATA_MAX - o->len));
 	return r == -ERANGE && getxattr(path, o->second, NULL, 0) >= 0 ? -E2BIG : r;
 }
 
@@ -181,7 +181,7 @@ static int op_listxattr(struct op *o)
 	if (fd < 0)
 		return fd;
 	done_with(o, fd, 0);
-	r = say_xattr(
+	r = put_xattr(
 		o, listxattr(resolve_fd_path(fd, path), o->text + o->len, PROTO_DATA_MAX - o->len));
 	return r == -ERANGE ? -E2BIG : r;
 }
@@ -283,7 +283,7 @@ static int change(struct op *o, place_fn *fn, bool makes)
 	r = fn(o, &p);
 	r = makes ? made_at(o, &p, r) : r < 0 ? -errno : 0;
 	if (r == 0)
-		r = say_path(o, p.path);
+		r = put_path(o, p.path);
 	close_fd(&p.dir);
 	return r;
 }
@@ -353,8 +353,8 @@ static int rename_to(struct op *o, const struct place *from, const struct place 
 
 	if (r < 0)
 		return r;
-	say_path(o, from->path);
-	return say(o, to->path, strlen(to->path));
+	put_path(o, from->path);
+	return put(o, to->path, strlen(to->path));
 }
 
 static int op_rename(struct op *o)
@@ -385,7 +385,7 @@ static int op_link(struct op *o)
 	r = made_at(o, &to,
 		linkat(AT_FDCWD, resolve_fd_path(fd, path), to.dir, to.last, AT_SYMLINK_FOLLOW));
 	if (r == 0)
-		r = say(o, to.path, strlen(to.path));
+		r = put(o, to.path, strlen(to.path));
 	close_fd(&to.dir);
 	return r;
 }

@@ -41,7 +41,7 @@ static bool become(const struct who *w)
 }
 
 /* The process; it ends with us, or by target_end(). */
-static pid_t target_begin(const struct who *w)
+__attribute__((unused)) static pid_t target_begin(const struct who *w)
 {
 	int ready[2];
 	char c = 0;
@@ -64,7 +64,7 @@ static pid_t target_begin(const struct who *w)
 	return pid;
 }
 
-static void target_end(pid_t pid)
+__attribute__((unused)) static void target_end(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -88,7 +88,7 @@ __attribute__((unused)) static void target_use(struct target *t, pid_t pid)
 static char dir_path[64]; /* absolute */
 static int dir;
 
-static int dir_begin(void **state)
+__attribute__((unused)) static int dir_begin(void **state)
 {
 	(void)state;
 	strcpy(dir_path, "/tmp/mirrord-trace-agent-XXXXXX");
@@ -99,7 +99,7 @@ static int dir_begin(void **state)
 	return dir < 0;
 }
 
-static int dir_end(void **state)
+__attribute__((unused)) static int dir_end(void **state)
 {
 	char command[128];
 
