@@ -69,6 +69,14 @@ static uint64_t next_data(const struct content *c)
 	return c->offset;
 }
 
+/* How much may be read there: of a sparse file up to the next hole. */
+static size_t data_len(const struct content *c, size_t max)
+{
+	off_t end = c->sparse ? lseek(c->fd, (off_t)c->offset, SEEK_HOLE) : -1;
+
+	return end > (off_t)c->offset ? MIN(max, (size_t)((uint64_t)end - c->offset)) : max;
+}
+
 /* 1: go on; 0: this was the end; or -errno. */
 static int send_bytes(struct content *c, size_t room)
 {
@@ -78,7 +86,7 @@ static int send_bytes(struct content *c, size_t room)
 
 	if (c->sparse)
 		c->offset = next_data(c);
-	n = pread(c->fd, bytes, room - PROTO_MESSAGE_COST(0), (off_t)c->offset);
+	n = pread(c->fd, bytes, data_len(c, room - PROTO_MESSAGE_COST(0)), (off_t)c->offset);
 	if (n < 0)
 		return errno == EINTR ? 1 : -errno;
 	if (n == 0)

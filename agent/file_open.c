@@ -34,8 +34,8 @@ struct opened {
 	struct stat st;
 	uint64_t version;
 	enum file_content content;
-	char name[PATH_MAX];
-	size_t name_len;
+	char name[2 * PATH_MAX]; /* canonical path, and the text of a link */
+	size_t name_len, text_len;
 };
 
 static void opened_close(struct opened *o)
@@ -194,7 +194,13 @@ static int name_it(const struct request *q, struct opened *o)
 
 	if (n < 0)
 		return (int)n;
-	o->name_len = (size_t)n;
+	o->name_len = o->text_len = (size_t)n;
+	if (S_ISLNK(o->st.st_mode)) {
+		n = readlinkat(o->place, "", o->name + n, PROTO_FILE_PATH_MAX);
+		if (n < 0)
+			return -errno;
+		o->text_len += (size_t)n;
+	}
 	return 0;
 }
 
@@ -227,7 +233,7 @@ static void tell_opened(struct mux *mux, uint32_t id, int r, const struct opened
 		m.file_opened.attr = file_attr_of(&o->st);
 		m.file_opened.version = o->version;
 		m.file_opened.path_len = (uint16_t)o->name_len;
-		m.file_opened.path = (struct span){ o->name, (uint32_t)o->name_len };
+		m.file_opened.path = (struct span){ o->name, (uint32_t)o->text_len };
 	}
 	mux_send(mux, &m);
 }

@@ -95,6 +95,13 @@ static int resolve(const struct tree *t, const char *path, uint64_t flags)
 	return fd < 0 ? -errno : fd;
 }
 
+size_t tree_kernel_path(const struct tree *t, const char *path, char to[static PATH_MAX])
+{
+	int n = snprintf(to, PATH_MAX, "%s%s", t->prefix, strcmp(path, "/") == 0 ? "" : path);
+
+	return (size_t)n + 1;
+}
+
 int tree_at(const struct tree *t, const char *path)
 {
 	return is_canonical(path) ? resolve(t, path, 0) : -EINVAL;

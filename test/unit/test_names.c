@@ -50,7 +50,8 @@ void call_return(struct call *c, int64_t value)
 	meet(FATE_RETURNED, value);
 }
 
-void call_open(__attribute__((unused)) struct call *c, int fd, int flags)
+void call_open(__attribute__((unused)) struct call *c, int fd,
+	__attribute__((unused)) const char *path, uint64_t flags)
 {
 	close_fd(&seen.fd);
 	seen.fd = fd;
