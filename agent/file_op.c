@@ -83,14 +83,15 @@ static int done_with(struct op *o, int fd, int result)
 	return 0;
 }
 
-/* The same for something that was made at a place. */
+/* The same for something that was made at a place; it is named without the slashes behind it, since
+ * one that is a link by now would be followed. */
 static int made_at(struct op *o, const struct place *p, int result)
 {
 	struct stat st;
 
 	if (result < 0)
 		return -errno;
-	if (fstatat(p->dir, p->last, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(p->dir, strrchr(p->path, '/') + 1, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		put_attr(o, p->dir, &st);
 	return 0;
 }

@@ -91,27 +91,26 @@ static int error_of(uint32_t error)
 	return error <= PROTO_ERRNO_MAX ? (int)error : EPROTO;
 }
 
-/* A path and what follows it, each terminated. */
-struct answer {
-	char text[PROTO_DATA_MAX + 2];
-	struct remote_found found;
-};
+/* Room for a path and what follows it, each terminated. */
+#define ANSWER_TEXT (PROTO_DATA_MAX + 2)
 
-/* False when the path is none. */
-static bool read_answer(struct answer *a, struct span bytes, uint16_t path_len)
+/* Both are copied to text, and f is told; false when the path is none. */
+static bool read_answer(
+	struct remote_found *f, char text[ANSWER_TEXT], struct span bytes, uint16_t path_len)
 {
 	const char *p = bytes.data;
-	char *more = a->text + path_len + 1;
+	size_t more_len = bytes.len - path_len;
 
 	if (path_len > bytes.len || bytes.len > PROTO_DATA_MAX || !tree_is_canonical(p, path_len))
 		return false;
-	memcpy(a->text, p, path_len);
-	a->text[path_len] = '\0';
-	memcpy(more, p + path_len, bytes.len - path_len);
-	more[bytes.len - path_len] = '\0';
-	a->found.path = a->text;
-	a->found.more = more;
-	a->found.more_len = bytes.len - path_len;
+	f->path = text;
+	memcpy(text, p, path_len);
+	text[path_len] = '\0';
+	text += path_len + 1;
+	f->more = text;
+	f->more_len = more_len;
+	memcpy(text, p + path_len, more_len);
+	text[more_len] = '\0';
 	return true;
 }
 
@@ -136,7 +135,8 @@ static bool may_follow(const struct remote_query *q, const struct msg_file_opene
 
 static void opened(struct remote_query *q, const struct msg_file_opened *m)
 {
-	struct answer a;
+	struct remote_found f = { .attr = &m->attr, .version = m->version, .content = m->content };
+	char text[ANSWER_TEXT];
 
 	if (q->found) {
 		protocol_error(q, "the agent opened a file twice");
@@ -147,17 +147,15 @@ static void opened(struct remote_query *q, const struct msg_file_opened *m)
 		return;
 	}
 	if (!may_follow(q, m) || !tree_attr_is_possible(&m->attr) ||
-		!read_answer(&a, m->path, m->path_len)) {
+		!read_answer(&f, text, m->path, m->path_len)) {
 		protocol_error(q, "the agent opened what no file is");
 		return;
 	}
-	a.found.attr = &m->attr;
-	a.found.version = m->version;
-	a.found.content = q->follows = m->content;
+	q->follows = m->content;
 	q->found = true;
 	if (q->follows == FILE_NOTHING || q->follows == FILE_UNCHANGED)
 		forget(q);
-	q->ops->found(q, 0, &a.found);
+	q->ops->found(q, 0, &f);
 }
 
 static void data(struct remote_query *q, const struct msg_file_data *m)
@@ -200,23 +198,23 @@ static void end(struct remote_query *q, const struct msg_file_end *m)
 
 static void done(struct remote_query *q, const struct msg_file_done *m)
 {
-	struct answer a;
+	struct remote_found f = {
+		.attr = &m->attr, .version = m->version, .content = FILE_NOTHING
+	};
+	char text[ANSWER_TEXT];
 	bool is_pair = q->msg.file_op.op == FILE_OP_RENAME || q->msg.file_op.op == FILE_OP_LINK;
 
 	if (m->error) {
 		fail(q, error_of(m->error));
 		return;
 	}
-	if (!read_answer(&a, m->path, m->path_len) ||
-		(is_pair && !tree_is_canonical(a.found.more, a.found.more_len))) {
+	if (!read_answer(&f, text, m->path, m->path_len) ||
+		(is_pair && !tree_is_canonical(f.more, f.more_len))) {
 		protocol_error(q, "the agent named a path that is none");
 		return;
 	}
-	a.found.attr = &m->attr;
-	a.found.version = m->version;
-	a.found.content = FILE_NOTHING;
 	forget(q);
-	q->ops->found(q, 0, &a.found);
+	q->ops->found(q, 0, &f);
 }
 
 static void synced(struct remote_query *q, const struct msg_file_synced *m)

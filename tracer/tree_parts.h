@@ -57,6 +57,10 @@ int tree_discard(struct tree *t, int dir, const char *name, const struct stat *s
 /* tree_replace() - another, empty inode in the place of the regular file at path. 0 or -errno. */
 int tree_replace(struct tree *t, const char *path);
 
+/* tree_move() - move an entry of dir into the directory `to`, under the next number that is free
+ * there. False, and errno: it could not be. */
+bool tree_move(int dir, const char *name, int to, unsigned *number);
+
 /* tree_sweep() - remove all that is beneath dir, never following a link; the nodes too, if t is
  * not NULL. 0, or -errno when something stays. */
 int tree_sweep(int dir, struct tree *t);
