@@ -9,6 +9,7 @@
 #include "tracer/dns.c"
 #include "tracer/name_files.c"
 #include "tracer/names.c"
+#include "tracer/pattern.c"
 #include "tracer/policy.c"
 #include "tracer/resolvconf.c"
 
