@@ -221,7 +221,7 @@ target_etc() {
 # target_root: target_start, and the target has a root of its own, $root here, with the files of test/fixture.
 # This machine has none of those. The guests are at the same place in both: $T/bin/LIBC/NAME.
 root=$T/root
-here_only=(/data /app /readonly /full /etc/app /var/lib/app /srv/work /run/secrets)
+here_only=(/data /app /app-source /readonly /full /etc/app /var/lib/app /srv/work /run/secrets)
 target_root() {
 	local path
 	"$here/fixture" make $root
