@@ -282,6 +282,23 @@ local_port() { ss -Hltn "sport = :$1" | grep -q .; }
 port=20000
 ports() { port=$((port + 16)); }
 
+# slow_link [MS [BYTES]]: an agent, and a relay on the way to it (test/guest/delay.c), whose words are in
+# delay.out; $agent and $delay are their pids, unix:$T/slow.sock is where to reach them.
+slow_link() {
+	rm -f agent.sock slow.sock
+	"$mirrord_agent" --target "pid:$target" --listen unix:$T/agent.sock >agent.out 2>&1 &
+	agent=$!
+	await says agent.out "agent ready"
+	"$guests/glibc/delay" $T/slow.sock $T/agent.sock "$@" >delay.out 2>&1 &
+	delay=$!
+	await says delay.out ready
+}
+end_slow_link() {
+	kill -KILL $agent
+	wait $agent 2>/dev/null
+	status_of $delay
+}
+
 # ---- the oracle -----------------------------------------------------------------------------------
 
 # Where a scenario's guest runs (test/converse): in the target itself, or here under the supervisor.

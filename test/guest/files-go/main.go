@@ -35,7 +35,10 @@ func describe(path string, d fs.DirEntry) {
 	fmt.Print(path, " ", info.Mode())
 	switch {
 	case info.Mode().IsRegular():
-		fmt.Printf(" %d %d %x", info.Size(), info.ModTime().UnixNano(), sha256.Sum256(must(os.ReadFile(path))))
+		fmt.Printf(" %d %x", info.Size(), sha256.Sum256(must(os.ReadFile(path))))
+		if time.Since(info.ModTime()) > 24*time.Hour {
+			fmt.Print(" ", info.ModTime().UnixNano())
+		}
 	case info.Mode()&fs.ModeSymlink != 0:
 		fmt.Print(" to ", must(os.Readlink(path)), " ", must(filepath.EvalSymlinks(path)))
 	}
