@@ -234,7 +234,7 @@ target_root() {
 	for path in glibc/fs musl/fs; do
 		provide "$guests/$path" $path
 	done
-	within=("$here/enter-root" $root)
+	within=("$here/enter-root" "$root")
 	target_start
 	for path in "${here_only[@]}"; do
 		[ ! -e "$path" ] || fail "this machine has no $path" </dev/null
@@ -294,9 +294,9 @@ slow_link() {
 	await says delay.out ready
 }
 end_slow_link() {
-	kill -KILL $agent
-	wait $agent 2>/dev/null
-	status_of $delay
+	kill -KILL "$agent"
+	wait "$agent" 2>/dev/null
+	status_of "$delay"
 }
 
 # ---- the oracle -----------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ reads "file times by date -r, test -nt" sh -c 'date -u -r /data/small +%s.%N; da
 reads "a remote program" /data/echo "of the target"
 reads "a remote script" /data/script "of the target"
 reads "env runs a remote program" env /data/script x
+# shellcheck disable=SC2016
 reads "a shell finds a remote program in PATH" sh -c 'PATH=/data:$PATH; command -v script; script a b; cd /data; ./no-script'
 reads "ldd, readelf" sh -c 'readelf -h /data/echo | grep Type'
 reads "git log" git -c safe.directory=/app-source -C /app-source log --stat --format='%H %s'

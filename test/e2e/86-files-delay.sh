@@ -3,21 +3,21 @@
 . "$(dirname "$0")/../lib.sh"
 target_root
 
-# turns NAME MOST OPTIONS PROGRAM...: it waits for the agent at most so often. $out is what it says.
+# turns NAME MOST OPTIONS PROGRAM...: it succeeds, and waits for the agent at most so often. $out is what it says.
 turns() {
-	local name=$1 most=$2 options=$3 n
+	local name=$1 most=$2 options=$3 n status
 	shift 3
 	slow_link 25
 	via="$mirrord_trace --agent unix:$T/slow.sock"
 	# shellcheck disable=SC2046,SC2086
 	out=$($(beneath_root $options) "$@" 2>&1)
-	via=
+	status=$? via=
 	end_slow_link
 	n=$(sed -n 's/turns: //p' delay.out)
-	if [ "${n:-$((most + 1))}" -le "$most" ]; then
+	if [ $status = 0 ] && [ "${n:-$((most + 1))}" -le "$most" ]; then
 		pass "$name: at most $most round trips"
 	else
-		fail "$name: at most $most round trips" <<<"there are ${n:-?}; it says:
+		fail "$name: at most $most round trips" <<<"there are ${n:-?}; status $status, it says:
 $out"
 	fi
 }
@@ -33,6 +33,7 @@ is "open, fstat, read, close of 100 files: what is in them" \
 turns "stat of each entry of a listed directory" 20 "" ls -l /data/many
 is "stat of each entry of a listed directory: they are there" "$(grep -c entry- <<<"$out")" 10000
 turns "a small tree" 60 "" find /app/tree -type f -size +1c
+# shellcheck disable=SC2016
 turns "reading 200 kB line by line" 12 "" bash -c 'while read -r line; do :; done </data/lines; echo "$line"'
 turns "byte by byte" 12 "" dd if=/data/small of=/dev/null bs=1
 
@@ -43,6 +44,7 @@ fill f 0123456789abcde\x0a 20000
 close f
 END
 is "20,000 small writes: they are there" "$(stat -c %s $root/srv/work/new)" 320000
+# shellcheck disable=SC2016
 turns "an appended log" 12 "--fs-mode write" bash -c 'for i in {1..500}; do echo "line $i"; done >>/srv/work/log'
 is "an appended log: it is there" "$(cksum <$root/srv/work/log)" "$(cat <(echo first line) <(printf 'line %d\n' {1..500}) | cksum)"
 
