@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
 
 #include "content.h"
@@ -24,6 +25,8 @@ struct request {
 	uint32_t want;
 	mode_t mode;
 	uint64_t known, from;
+	uint64_t resolve; /* RESOLVE_* of openat2(2), for what is behind the first `base` bytes */
+	size_t base;
 	char path[PATH_MAX];
 };
 
@@ -65,6 +68,14 @@ static int flags_of(uint32_t want)
 	return flags;
 }
 
+static uint64_t resolve_of(uint32_t want)
+{
+	return (want & FILE_BENEATH ? RESOLVE_BENEATH : 0) |
+	       (want & FILE_IN_ROOT ? RESOLVE_IN_ROOT : 0) |
+	       (want & FILE_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0) |
+	       (want & FILE_NO_XDEV ? RESOLVE_NO_XDEV : 0);
+}
+
 /* --- opening --- */
 
 /* What may be opened at all: what is done with anything else is not done here. */
@@ -86,8 +97,8 @@ static int open_as(const struct request *q, const struct opened *o, int access)
 	int flags = access | flags_of(q->want) | O_NONBLOCK | O_NOCTTY;
 
 	if (by_path(q))
-		return resolve_open(
-			q->target, q->path, flags, flags & O_CREAT ? q->mode & 07777 : 0);
+		return resolve_open_from(q->target, q->path, q->base, q->resolve, flags,
+			flags & O_CREAT ? q->mode & 07777 : 0);
 	/* Its name is a magic link, which is to be followed. */
 	return resolve_again(o->place, flags & ~O_NOFOLLOW);
 }
@@ -108,7 +119,7 @@ static int look(const struct request *q, struct opened *o)
 {
 	int flags = flags_of(q->want) & (O_DIRECTORY | O_NOFOLLOW);
 
-	o->place = resolve_open(q->target, q->path, O_PATH | flags, 0);
+	o->place = resolve_open_from(q->target, q->path, q->base, q->resolve, O_PATH | flags, 0);
 	if (o->place < 0)
 		return o->place;
 	return fstat(o->place, &o->st) < 0 ? -errno : 0;
@@ -118,7 +129,7 @@ static int check_exec(const struct request *q, const struct opened *o)
 {
 	if (!(q->want & FILE_EXEC))
 		return 0;
-	if (!S_ISREG(o->st.st_mode))
+	if (S_ISDIR(o->st.st_mode) ? !(q->want & FILE_DIRECTORY) : !S_ISREG(o->st.st_mode))
 		return -EACCES;
 	return faccessat(o->place, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) < 0 ? -errno : 0;
 }
@@ -141,11 +152,11 @@ static int open_found(const struct request *q, struct opened *o)
 
 	if (r == -ENOENT && by_path(q))
 		return open_wanted(q, o);
+	if (r == 0)
+		r = check_exec(q, o);
 	if (r < 0 || q->want & FILE_PATH)
 		return r;
 	r = check_type(&o->st);
-	if (r == 0)
-		r = check_exec(q, o);
 	return r == 0 && q->want & WANT_OPENED ? open_wanted(q, o) : r;
 }
 
@@ -274,10 +285,18 @@ static void answer(
 	opened_close(&o);
 }
 
+/* With a base, what follows it is another path; without one there is nothing to be beneath. */
+static bool has_sane_base(const struct msg_file_open *m)
+{
+	uint32_t beneath = m->want & (FILE_BENEATH | FILE_IN_ROOT);
+
+	return m->base ? beneath && m->base < m->path.len : !beneath;
+}
+
 static bool is_sane(const struct handles *h, const struct msg *m)
 {
-	return m->id & PROTO_CLIENT_CHANNEL && !(m->file_open.want & ~(uint32_t)FILE_WANT_ALL) &&
-	       !handle_is_open(h, m->id);
+	return has_sane_base(&m->file_open) && m->id & PROTO_CLIENT_CHANNEL &&
+	       !(m->file_open.want & ~(uint32_t)FILE_WANT_ALL) && !handle_is_open(h, m->id);
 }
 
 int file_open(struct loop *loop, struct mux *mux, const struct target *t, struct handles *h,
@@ -289,6 +308,8 @@ int file_open(struct loop *loop, struct mux *mux, const struct target *t, struct
 		.mode = m->file_open.mode,
 		.known = m->file_open.known,
 		.from = m->file_open.from,
+		.resolve = resolve_of(m->file_open.want),
+		.base = m->file_open.base,
 	};
 	struct content *c;
 	int r;

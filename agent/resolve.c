@@ -33,22 +33,52 @@ bool resolve_take(struct span text, char path[PATH_MAX])
 	return true;
 }
 
-int resolve_open(const struct target *t, const char *path, int flags, mode_t mode)
+static int open_at(int dir, const char *path, const struct open_how *how)
 {
-	const struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC),
-		.mode = mode,
-		.resolve = RESOLVE_NO_MAGICLINKS | (t->root < 0 ? 0 : RESOLVE_IN_ROOT),
-	};
 	long fd = -1;
 
 	for (int i = 0; i < RACE_TRIES; i++) {
-		fd = syscall(
-			SYS_openat2, t->root < 0 ? AT_FDCWD : t->root, path, &how, sizeof(how));
+		fd = syscall(SYS_openat2, dir, path, how, sizeof(*how));
 		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
 			break;
 	}
 	return fd < 0 ? -errno : (int)fd;
+}
+
+static int open_from_root(
+	const struct target *t, const char *path, uint64_t resolve, int flags, mode_t mode)
+{
+	const struct open_how how = {
+		.flags = (uint64_t)(flags | O_CLOEXEC),
+		.mode = mode,
+		.resolve = resolve | RESOLVE_NO_MAGICLINKS | (t->root < 0 ? 0 : RESOLVE_IN_ROOT),
+	};
+
+	return open_at(t->root < 0 ? AT_FDCWD : t->root, path, &how);
+}
+
+int resolve_open(const struct target *t, const char *path, int flags, mode_t mode)
+{
+	return open_from_root(t, path, 0, flags, mode);
+}
+
+int resolve_open_from(const struct target *t, const char *path, size_t base, uint64_t resolve,
+	int flags, mode_t mode)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(flags | O_CLOEXEC),
+		.mode = mode,
+		.resolve = resolve | RESOLVE_NO_MAGICLINKS,
+	};
+	char dir[PATH_MAX];
+	cleanup_fd int fd = -1;
+
+	if (!base)
+		return open_from_root(t, path, resolve, flags, mode);
+	memcpy(dir, path, base);
+	dir[base] = '\0';
+	fd = resolve_open(t, dir, O_PATH | O_DIRECTORY, 0);
+	return fd < 0 ? fd : open_at(fd, path + base, &how);
 }
 
 const char *resolve_fd_path(int fd, char path[RESOLVE_FD_PATH])

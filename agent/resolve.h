@@ -26,6 +26,11 @@ bool resolve_take(struct span text, char path[PATH_MAX]);
  * /proc are not followed (ELOOP). The fd, which is the caller's, or -errno. */
 int resolve_open(const struct target *t, const char *path, int flags, mode_t mode);
 
+/* resolve_open_from() - the same for what follows the first `base` bytes, which name a directory,
+ * with more of openat2(2)'s RESOLVE_*. base 0: all of it, from the root. */
+int resolve_open_from(const struct target *t, const char *path, size_t base, uint64_t resolve,
+	int flags, mode_t mode);
+
 /* resolve_again() - open what is behind a descriptor of any kind, O_PATH too, anew. */
 int resolve_again(int fd, int flags);
 

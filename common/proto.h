@@ -77,8 +77,14 @@ enum file_want {
 	FILE_PATH = 1 << 8,      /* O_PATH: no right is asked for, and nothing is opened */
 	FILE_CONTENT = 1 << 9,   /* a regular file's content, unless its version is `known` */
 	FILE_LIST = 1 << 10,     /* a directory's entries */
-	FILE_EXEC = 1 << 11,     /* the right to execute it is asked for */
-	FILE_WANT_ALL = (1 << 12) - 1,
+	FILE_EXEC = 1 << 11,     /* the right to execute it, or to enter it, is asked for */
+	/* Of openat2(2): what follows the first `base` bytes of path, a directory, is resolved from
+	 * there. */
+	FILE_BENEATH = 1 << 12,     /* RESOLVE_BENEATH */
+	FILE_IN_ROOT = 1 << 13,     /* RESOLVE_IN_ROOT */
+	FILE_NO_SYMLINKS = 1 << 14, /* RESOLVE_NO_SYMLINKS */
+	FILE_NO_XDEV = 1 << 15,     /* RESOLVE_NO_XDEV */
+	FILE_WANT_ALL = (1 << 16) - 1,
 };
 
 /* file_opened's content: what follows on the channel, up to a file_end. */

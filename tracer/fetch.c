@@ -59,10 +59,7 @@ static bool is_emptied(const struct fetch *f)
 static int begin(struct fetch *f, const struct remote_found *found)
 {
 	struct tree *tree = &f->fs->tree;
-	int error = f->check ? f->check(f, found->path) : 0;
 
-	if (error)
-		return -error;
 	f->attr = *found->attr;
 	f->path = strdup(found->path);
 	if (!f->path)
@@ -154,7 +151,7 @@ void fetch_init(struct fetch *f, struct fs *fs, void (*done)(struct fetch *f, in
 int fetch_start(struct fetch *f, uint32_t want, uint32_t mode, uint64_t known, uint64_t from,
 	const char *path)
 {
-	f->query = (struct remote_query){ .ops = &fetch_ops };
+	f->query = (struct remote_query){ .ops = &fetch_ops, .base = f->base };
 	f->want = want;
 	f->from = from;
 	f->failed = 0;

@@ -13,11 +13,9 @@ struct fetch {
 	struct fs *fs;
 	uint32_t want; /* enum file_want */
 	uint64_t from;
+	uint16_t base; /* file_open's */
 	/* Once, when all is there or error, a positive errno, says why it is not. */
 	void (*done)(struct fetch *f, int error);
-	/* Whether the file that was found will do: 0 or an errno; or NULL. */
-	int (*check)(struct fetch *f, const char *path);
-
 	/* What was found; when there is no error. */
 	int copy;   /* O_PATH */
 	char *path; /* canonical */

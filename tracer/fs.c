@@ -220,7 +220,7 @@ bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n)
 	char place[PATH_MAX];
 	const char *virtual;
 
-	if ((int)fd < 0 || !read_base(c, fd, place))
+	if (((int)fd < 0 && (int)fd != AT_FDCWD) || !read_base(c, fd, place))
 		return false;
 	virtual = tree_virtual(&c->tracer->fs.tree, place);
 	if (!virtual)
@@ -353,29 +353,24 @@ int fs_fresh(const struct fs *fs, const struct fs_name *n, bool follow)
 
 /* --- a run --- */
 
-/* The program's own file, absolute; "": it is searched for in PATH, which is this machine's. */
-static void find_program(const char *name, char to[static PATH_MAX])
-{
-	if (!strchr(name, '/') || !realpath(name, to))
-		*to = '\0';
-}
-
 static int compile_policy(struct fs *fs, struct err *e)
 {
 	const struct tracer *tr = fs->tracer;
 	const struct context *cx = &tr->context;
-	char cwd[PATH_MAX], program[PATH_MAX];
+	const char *name = tr->cfg->argv[0];
+	bool named = strchr(name, '/'); /* or searched for in PATH, which is this machine's */
+	char cwd[PATH_MAX], program[PATH_MAX], file[PATH_MAX];
 	struct fs_facts facts = {
 		.home = getenv("HOME"),
 		.cwd = getcwd(cwd, sizeof(cwd)),
-		.program = program,
+		.program = named && join(program, *name == '/' ? "" : cwd, name) ? program : NULL,
+		.program_file = named ? realpath(name, file) : NULL,
 		.tmpdir = getenv("TMPDIR"),
 		.mounts = cx->mounts,
 		.has_files = cx->has_files,
 		.names = tr->cfg->dns,
 	};
 
-	find_program(tr->cfg->argv[0], program);
 	if (!facts.cwd)
 		facts.cwd = "/";
 	return fs_policy_compile(&fs->policy, tr->cfg, &facts, e);

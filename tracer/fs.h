@@ -73,8 +73,8 @@ int fs_name_get(
 int fs_link_name_get(
 	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n);
 
-/* fs_name_of_fd() - the same for what a descriptor of the guest is open on; false: it is not of the
- * tree. */
+/* fs_name_of_fd() - the same for what a descriptor of the guest, or AT_FDCWD, stands for; false: it
+ * is not of the tree. */
 bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n);
 
 /* fs_name_normalize() - an absolute path without empty, "." and ".." components; in place. */

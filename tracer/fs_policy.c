@@ -48,6 +48,7 @@ enum list_id {
 enum own_id {
 	OWN_CWD,
 	OWN_PROGRAM,
+	OWN_PROGRAM_FILE,
 	OWN_TMPDIR,
 	OWN_MAX,
 };
@@ -555,6 +556,8 @@ static int set_facts(struct fs_policy *p, const struct fs_facts *facts)
 		r = set_place(&p->own[OWN_CWD], facts->cwd);
 	if (r == 0)
 		r = set_place(&p->own[OWN_PROGRAM], facts->program);
+	if (r == 0)
+		r = set_place(&p->own[OWN_PROGRAM_FILE], facts->program_file);
 	if (r == 0)
 		r = set_place(&p->own[OWN_TMPDIR], facts->tmpdir);
 	if (r == 0 && facts->has_files)

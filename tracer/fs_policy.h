@@ -27,7 +27,8 @@ struct fs_policy;
 struct fs_facts {
 	const char *home;          /* or NULL */
 	const char *cwd;           /* where the program is started */
-	const char *program;       /* its file, absolute */
+	const char *program;       /* its file, absolute, as it was named; or NULL */
+	const char *program_file;  /* and without symbolic links; or NULL */
 	const char *tmpdir;        /* TMPDIR, or NULL */
 	const char *const *mounts; /* the target's own, absolute; ends with NULL */
 	bool has_files; /* false: the target is a namespace, whose files are this machine's */

@@ -380,7 +380,9 @@ static int start(struct remote *r, struct remote_query *q, uint32_t id)
 
 static void query_init(struct remote_query *q, enum msg_type type, uint32_t id)
 {
-	*q = (struct remote_query){ .ops = q->ops, .msg = { .type = type, .id = id } };
+	*q = (struct remote_query){
+		.ops = q->ops, .base = q->base, .msg = { .type = type, .id = id }
+	};
 }
 
 int remote_open(struct remote *r, struct remote_query *q, uint32_t want, uint32_t mode,
@@ -391,7 +393,8 @@ int remote_open(struct remote *r, struct remote_query *q, uint32_t want, uint32_
 	query_init(q, MSG_file_open, id);
 	if (strlen(path) > PROTO_FILE_PATH_MAX)
 		return -ENAMETOOLONG;
-	q->msg.file_open = (struct msg_file_open){ .want = want,
+	q->msg.file_open = (struct msg_file_open){ .base = q->base,
+		.want = want,
 		.mode = mode,
 		.known = known,
 		.from = from,

@@ -42,8 +42,8 @@ struct remote_ops {
 	void (*end)(struct remote_query *q, int error, uint64_t size, uint64_t version);
 };
 
-/* Embedded in whatever the asker keeps, zero at first; opaque but for `ops` and `id`. It may be
- * freed from within the last call of its functions on. */
+/* Embedded in whatever the asker keeps, zero at first; opaque but for `ops`, `base` and `id`. It
+ * may be freed from within the last call of its functions on. */
 struct remote_query {
 	const struct remote_ops *ops;
 	struct remote *remote;
@@ -51,6 +51,7 @@ struct remote_query {
 	struct list link;  /* by age */
 	struct channel ch;
 	uint32_t id;
+	uint16_t base;             /* file_open's, from the asker */
 	enum file_content follows; /* after found() */
 	bool found;
 	bool asked;     /* on this link */

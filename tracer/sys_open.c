@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,14 +26,13 @@
 struct request {
 	uint64_t dirfd, path; /* the arguments */
 	struct open_how how;
+	size_t base; /* with RESOLVE_BENEATH or _IN_ROOT: length of the directory, in the name */
 };
 
 struct opening {
 	struct fetch fetch;
 	struct call *call;
 	struct request request;
-	char *base;    /* with RESOLVE_BENEATH: what the file must be beneath, in the target */
-	char *lexical; /* with RESOLVE_NO_SYMLINKS: where it must be */
 	struct deferred release;
 };
 
@@ -48,8 +48,6 @@ static void opening_free(struct deferred *d)
 	struct opening *o = container_of(d, struct opening, release);
 
 	fetch_release(&o->fetch);
-	free(o->base);
-	free(o->lexical);
 	free(o);
 }
 
@@ -122,27 +120,6 @@ static void opened(struct fetch *f, int error)
 	opening_over(o);
 }
 
-/* --- what the agent found --- */
-
-static bool is_beneath(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-
-	return n == 1 || (strncmp(path, dir, n) == 0 && (path[n] == '/' || !path[n]));
-}
-
-/* The restrictions of openat2(2), seen from where the file turned out to be. */
-static int check_way(struct fetch *f, const char *path)
-{
-	const struct opening *o = container_of(f, struct opening, fetch);
-
-	if (o->base && !is_beneath(path, o->base))
-		return EXDEV;
-	if (o->lexical && strcmp(path, o->lexical) != 0)
-		return ELOOP;
-	return 0;
-}
-
 /* --- asking --- */
 
 static const struct {
@@ -157,18 +134,32 @@ static const struct {
 	{ O_NOFOLLOW, FILE_NOFOLLOW },
 };
 
+static const struct {
+	uint64_t resolve;
+	uint32_t want;
+} ways[] = {
+	{ RESOLVE_BENEATH, FILE_BENEATH },
+	{ RESOLVE_IN_ROOT, FILE_IN_ROOT },
+	{ RESOLVE_NO_SYMLINKS, FILE_NO_SYMLINKS },
+	{ RESOLVE_NO_XDEV, FILE_NO_XDEV },
+};
+
 /* An unnamed file is made beside the copies of its directory, when there is a way to it. */
-static uint32_t want_of(uint64_t flags)
+static uint32_t want_of(const struct open_how *how)
 {
+	uint64_t flags = how->flags;
 	const uint32_t access[] = { FILE_READ, FILE_WRITE, FILE_READ | FILE_WRITE, FILE_PATH };
-	uint32_t want = 0;
+	uint32_t want = 0, way = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(wants); i++)
 		want |= flags & (uint64_t)wants[i].flag ? wants[i].want : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+		way |= how->resolve & ways[i].resolve ? ways[i].want : 0;
 	if (is_tmpfile(flags))
-		return FILE_PATH | FILE_DIRECTORY | FILE_EXEC;
+		return FILE_PATH | FILE_DIRECTORY | FILE_EXEC | way;
 	if (flags & O_PATH)
-		return FILE_PATH | (want & (FILE_DIRECTORY | FILE_NOFOLLOW));
+		return FILE_PATH | (want & (FILE_DIRECTORY | FILE_NOFOLLOW)) | way;
+	want |= way;
 	want |= access[flags & O_ACCMODE];
 	/* Who only adds to a file need not have what is in it. */
 	if (!(want & FILE_TRUNC) && ((want & FILE_READ) || !(want & FILE_APPEND)))
@@ -196,34 +187,15 @@ static uint64_t known_version(const struct fs *fs, const struct fs_name *n, uint
 	return node && node->has_content ? node->version : 0;
 }
 
-/* What a path must not leave; false: no memory. */
-static bool note_restrictions(struct opening *o, const struct fs_name *n)
-{
-	uint64_t resolve = o->request.how.resolve;
-	struct fs_name base;
-
-	if (resolve & RESOLVE_NO_SYMLINKS) {
-		o->lexical = strdup(n->path);
-		if (!o->lexical)
-			return false;
-	}
-	if (!(resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)))
-		return true;
-	o->base = strdup(fs_name_of_fd(o->call, o->request.dirfd, &base) ? base.path : "/");
-	return o->base;
-}
-
 static int start(struct opening *o, const struct fs_name *n)
 {
 	const struct open_how *how = &o->request.how;
 	struct fs *fs = &o->call->tracer->fs;
-	uint32_t want = want_of(how->flags), mode = 0;
+	uint32_t want = want_of(how), mode = 0;
 	uint64_t known = known_version(fs, n, &want);
 
 	fetch_init(&o->fetch, fs, opened);
-	o->fetch.check = check_way;
-	if (!note_restrictions(o, n))
-		return -ENOMEM;
+	o->fetch.base = (uint16_t)o->request.base;
 	if (how->flags & O_CREAT)
 		mode = (uint32_t)how->mode & ~fs_guest_umask(o->call) & 07777;
 	return fetch_start(&o->fetch, want, mode, known, 0, n->full);
@@ -275,6 +247,36 @@ static bool is_of_names(struct call *c, const struct request *request)
 	       names_open(c->tracer->names, c, path, (int)request->how.flags);
 }
 
+/* The directory decides: what is beneath the target's is the target's. An absolute path begins
+ * there, too, or is refused. */
+static void open_beneath(struct call *c, const struct request *request)
+{
+	struct request there = *request;
+	char given[PATH_MAX];
+	struct fs_name n;
+	int len;
+
+	if (!fs_name_of_fd(c, request->dirfd, &n)) {
+		call_continue(c);
+		return;
+	}
+	there.base = strlen(n.full);
+	len = mem_read_string(c->task->tid, request->path, given, sizeof(given));
+	if (len > 0 && *given == '/' && request->how.resolve & RESOLVE_BENEATH)
+		len = -EXDEV;
+	if (len > 0 && there.base + (size_t)len + 2 > sizeof(n.full))
+		len = -ENAMETOOLONG;
+	if (len <= 0) {
+		call_return(c, len < 0 ? len : -ENOENT);
+		return;
+	}
+	snprintf(n.full + there.base, sizeof(n.full) - there.base, "/%s", given);
+	there.base++;
+	snprintf(n.path, sizeof(n.path), "%s", n.full);
+	fs_name_normalize(n.path);
+	ask_agent(c, &there, &n);
+}
+
 static void open_any(struct call *c, const struct request *request)
 {
 	uint64_t flags = request->how.flags;
@@ -286,6 +288,10 @@ static void open_any(struct call *c, const struct request *request)
 		return;
 	if (!c->tracer->fs.on) {
 		call_continue(c);
+		return;
+	}
+	if (request->how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
+		open_beneath(c, request);
 		return;
 	}
 	r = flags & O_NOFOLLOW

@@ -413,9 +413,11 @@ void sys_lgetxattr(struct call *c)
 /* What the file system of the copies does not keep. */
 static void ask_of_fd(struct call *c, const struct question *q)
 {
+	cleanup_fd int fd = call_dup(c, c->arg[0]);
+	bool refused = fd < 0 || fcntl(fd, F_GETFL) & O_PATH;
 	struct fs_name n;
 
-	if (fs_name_of_fd(c, c->arg[0], &n))
+	if (!refused && fs_name_of_fd(c, c->arg[0], &n))
 		ask_agent(c, q, &n);
 	else
 		call_continue(c);
