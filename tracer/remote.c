@@ -133,7 +133,7 @@ static bool may_follow(const struct remote_query *q, const struct msg_file_opene
 	}
 }
 
-static void opened(struct remote_query *q, const struct msg_file_opened *m)
+static void got_opened(struct remote_query *q, const struct msg_file_opened *m)
 {
 	struct remote_found f = { .attr = &m->attr, .version = m->version, .content = m->content };
 	char text[ANSWER_TEXT];
@@ -158,7 +158,7 @@ static void opened(struct remote_query *q, const struct msg_file_opened *m)
 	q->ops->found(q, 0, &f);
 }
 
-static void data(struct remote_query *q, const struct msg_file_data *m)
+static void got_data(struct remote_query *q, const struct msg_file_data *m)
 {
 	uint32_t n = m->bytes.len;
 
@@ -172,7 +172,7 @@ static void data(struct remote_query *q, const struct msg_file_data *m)
 		q->ops->data(q, m->offset, m->bytes.data, n);
 }
 
-static void entry(struct remote_query *q, const struct msg_file_entry *m)
+static void got_entry(struct remote_query *q, const struct msg_file_entry *m)
 {
 	const char *name = m->name.data;
 	size_t link_len = m->name.len - m->name_len;
@@ -186,7 +186,7 @@ static void entry(struct remote_query *q, const struct msg_file_entry *m)
 	q->ops->entry(q, &m->attr, name, m->name_len, name + m->name_len, link_len);
 }
 
-static void end(struct remote_query *q, const struct msg_file_end *m)
+static void got_end(struct remote_query *q, const struct msg_file_end *m)
 {
 	if (!q->found || m->size > INT64_MAX) {
 		protocol_error(q, "the agent ended what it had not begun");
@@ -196,7 +196,7 @@ static void end(struct remote_query *q, const struct msg_file_end *m)
 	q->ops->end(q, error_of(m->error), m->size, m->version);
 }
 
-static void done(struct remote_query *q, const struct msg_file_done *m)
+static void got_done(struct remote_query *q, const struct msg_file_done *m)
 {
 	struct remote_found f = {
 		.attr = &m->attr, .version = m->version, .content = FILE_NOTHING
@@ -217,7 +217,7 @@ static void done(struct remote_query *q, const struct msg_file_done *m)
 	q->ops->found(q, 0, &f);
 }
 
-static void synced(struct remote_query *q, const struct msg_file_synced *m)
+static void got_synced(struct remote_query *q, const struct msg_file_synced *m)
 {
 	struct remote_found f = { .attr = &m->attr,
 		.version = m->version,
@@ -242,16 +242,16 @@ static void channel_message(struct channel *c, const struct msg *m)
 
 	switch (m->type) {
 	case MSG_file_opened:
-		opened(q, &m->file_opened);
+		got_opened(q, &m->file_opened);
 		break;
 	case MSG_file_data:
-		data(q, &m->file_data);
+		got_data(q, &m->file_data);
 		break;
 	case MSG_file_entry:
-		entry(q, &m->file_entry);
+		got_entry(q, &m->file_entry);
 		break;
 	case MSG_file_end:
-		end(q, &m->file_end);
+		got_end(q, &m->file_end);
 		break;
 	default:
 		protocol_error(q, "the agent sent a message that is not about files");
@@ -321,9 +321,9 @@ bool remote_message(struct remote *r, const struct msg *m)
 	if (q->msg.type != (is_sync ? MSG_file_sync : MSG_file_op))
 		protocol_error(q, "the agent answered another question");
 	else if (is_sync)
-		synced(q, &m->file_synced);
+		got_synced(q, &m->file_synced);
 	else
-		done(q, &m->file_done);
+		got_done(q, &m->file_done);
 	return true;
 }
 

@@ -293,11 +293,11 @@ static bool is_possible(const struct tree_entry *e)
 
 static struct timespec timespec_of(int64_t ns)
 {
-	int64_t rest = ns % NS_PER_S;
+	int64_t s = ns / NS_PER_S, rest = ns % NS_PER_S;
 
 	if (rest < 0)
-		rest += NS_PER_S;
-	return (struct timespec){ .tv_sec = (ns - rest) / NS_PER_S, .tv_nsec = rest };
+		return (struct timespec){ .tv_sec = s - 1, .tv_nsec = rest + NS_PER_S };
+	return (struct timespec){ .tv_sec = s, .tv_nsec = rest };
 }
 
 static bool is_time(const struct timespec *a, const struct timespec *b)

@@ -95,34 +95,31 @@ static int begin_beside(struct tree_content *c)
 }
 
 /* A program cannot be written to while it runs: then its next copy is another. */
-static int open_copy(struct tree_content *c, const char *path, bool again)
+static int open_copy(struct tree_content *c, const char *path, bool again, struct stat *st)
 {
-	struct stat st;
 	int r;
 
 	c->copy = tree_at(c->tree, path);
 	if (c->copy < 0)
 		return c->copy;
-	if (fstat(c->copy, &st) < 0 || !S_ISREG(st.st_mode))
+	if (fstat(c->copy, st) < 0 || !S_ISREG(st->st_mode))
 		return -EINVAL;
 	c->fd = tree_reopen(c->copy, O_WRONLY);
 	if (c->fd != -ETXTBSY || again || c->from)
 		return c->fd < 0 ? c->fd : 0;
 	r = tree_replace(c->tree, path);
 	close_fd(&c->copy);
-	return r < 0 ? r : open_copy(c, path, true);
+	return r < 0 ? r : open_copy(c, path, true, st);
 }
 
 static int begin(struct tree_content *c, const char *path)
 {
 	struct tree_node *node;
 	struct stat st;
-	int r = open_copy(c, path, false);
+	int r = open_copy(c, path, false, &st);
 
 	if (r < 0)
 		return r;
-	if (fstat(c->fd, &st) < 0)
-		return -errno;
 	node = tree_node_by_ino(c->tree, st.st_ino);
 	if (!node || (c->from && !node->has_content))
 		return -EINVAL;

@@ -118,25 +118,25 @@ static void found(struct remote_query *q, int error, const struct remote_found *
 		tell(q, "found(%s,%s,%zu) ", f->path, f->more, f->more_len);
 }
 
-static void got_data(struct remote_query *q, uint64_t offset, const uint8_t *p, size_t n)
+static void hear_data(struct remote_query *q, uint64_t offset, const uint8_t *p, size_t n)
 {
 	tell(q, "data(%llu,%.*s) ", (unsigned long long)offset, (int)MIN(n, 16u), (const char *)p);
 }
 
-static void got_entry(struct remote_query *q, const struct file_attr *attr, const char *name,
+static void hear_entry(struct remote_query *q, const struct file_attr *attr, const char *name,
 	size_t name_len, const char *link, size_t link_len)
 {
 	(void)attr;
 	tell(q, "entry(%.*s,%.*s) ", (int)name_len, name, (int)link_len, link);
 }
 
-static void got_end(struct remote_query *q, int error, uint64_t size, uint64_t version)
+static void hear_end(struct remote_query *q, int error, uint64_t size, uint64_t version)
 {
 	tell(q, "end(%d,%llu,%llu) ", error, (unsigned long long)size, (unsigned long long)version);
 }
 
 static const struct remote_ops ops = {
-	.found = found, .data = got_data, .entry = got_entry, .end = got_end
+	.found = found, .data = hear_data, .entry = hear_entry, .end = hear_end
 };
 
 /* --- a link --- */

@@ -226,6 +226,10 @@ static void times_before_1970(void)
 	st = stat_of("/old");
 	assert_int_equal(st.st_mtim.tv_sec, -1);
 	assert_int_equal(st.st_mtim.tv_nsec, 999999999);
+	attr.atime = attr.mtime = INT64_MIN; /* file systems cut it */
+	put("/oldest", &attr);
+	attr.atime = attr.mtime = INT64_MAX;
+	put("/newest", &attr);
 }
 
 static void devices(void)
