@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "resolve.h"
 #include "util.h"
 
 #define ETC "/etc/"
@@ -36,7 +37,7 @@ static int find_file(const struct target *t, const char *path)
 {
 	int fd = t->etc < 0 ? -1 : openat(t->etc, path + strlen(ETC), O_PATH | O_CLOEXEC);
 
-	return fd < 0 ? target_openat(t, path, O_PATH | O_CLOEXEC) : fd;
+	return fd < 0 ? resolve_open(t, path, O_PATH, 0) : fd;
 }
 
 /* To open is to act where it is a fifo or a device: the target may have put one there. */

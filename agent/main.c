@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 
 #include "listen.h"
 #include "session.h"
@@ -243,6 +244,7 @@ int main(int argc, char **argv)
 	/* A supervisor's own agent speaks for it. */
 	log_init(o.fd >= 0 ? "mirrord-trace: agent" : "mirrord-agent", o.verbose);
 	raise_file_limit();
+	umask(0); /* a client says the mode that a file is to have */
 	r = loop_init(&server.agent.loop);
 	if (r < 0)
 		die(EXIT_OURS, "cannot make an epoll set: %s", strerror(-r));

@@ -19,6 +19,7 @@
 
 #include "log.h"
 #include "relay.h"
+#include "resolve.h"
 
 /* How often a unix socket is tried while its listener's queue is full, and for how long. */
 #define UNIX_RETRY_MS 20
@@ -174,15 +175,27 @@ static void start_tcp(struct outbound *o, const struct msg_connect *c)
 /* --- unix sockets --- */
 
 /* A path of the target is reached by a descriptor of what is there; /proc/self/fd is ours. */
-static int connect_path(int fd, const struct outbound *o)
+static int connect_file(int fd, const struct outbound *o)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	cleanup_fd int file = target_openat(o->target, o->path, O_PATH | O_CLOEXEC);
+	cleanup_fd int file = resolve_open(o->target, o->path, O_PATH, 0);
 
 	if (file < 0)
 		return file;
-	snprintf(to.sun_path, sizeof(to.sun_path), "/proc/self/fd/%d", file);
+	resolve_fd_path(file, to.sun_path);
 	return connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+}
+
+/* To connect is to write to the file, with the right to (unix(7)). */
+static int connect_path(int fd, const struct outbound *o)
+{
+	int r = creds_enter(&o->target->creds);
+
+	if (r < 0)
+		return r;
+	r = connect_file(fd, o);
+	creds_leave(&o->target->creds);
+	return r;
 }
 
 /* An abstract name belongs to the network namespace, which is the target's (unix(7)). */

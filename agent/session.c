@@ -1,5 +1,5 @@
 /* Theory of operation. A session is in one of two stages. GREETING: the client has to say hello, in
- * our version of the protocol, before anything else. SERVING: it may subscribe and unsubscribe. The
+ * our version of the protocol, before anything else. SERVING: it may ask for what there is. The
  * table of rows says which message is legal when; any other ends the session, as does a value that
  * no honest client sends.
  *
@@ -15,9 +15,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "context.h"
+#include "file_op.h"
+#include "file_open.h"
 #include "files.h"
+#include "handle.h"
 #include "outgoing.h"
 #include "udp.h"
+#include "watch.h"
 
 /* More than any guest listens to; a bound for those that do not stop asking. */
 #define SESSION_SUBSCRIPTIONS_MAX 256
@@ -33,6 +38,8 @@ struct session {
 	struct mux mux;
 	enum session_stage stage;
 	struct htab subscriptions; /* of struct subscription, by the client's id */
+	struct handles handles;
+	struct watches watches;
 	struct deferred release;
 };
 
@@ -269,6 +276,41 @@ static void on_read_file(struct session *s, const struct msg *m)
 	mux_send(&s->mux, &answer);
 }
 
+/* --- files --- */
+
+static void on_file_open(struct session *s, const struct msg *m)
+{
+	if (file_open(&s->agent->loop, &s->mux, &s->agent->target, &s->handles, m) < 0)
+		refuse(s, "the client opened a file in a way that makes no sense");
+}
+
+static void on_handle(struct session *s, const struct msg *m)
+{
+	handle_message(&s->handles, m);
+}
+
+static void on_file_op(struct session *s, const struct msg *m)
+{
+	if (file_op(&s->mux, &s->agent->target, m) < 0)
+		refuse(s, "the client asked for something with a file that makes no sense");
+}
+
+static void on_watch(struct session *s, const struct msg *m)
+{
+	if (watch_message(&s->watches, m) < 0)
+		refuse(s, "the client asked for a watch that makes no sense");
+}
+
+static void on_context_get(struct session *s, const struct msg *m)
+{
+	context_send(&s->mux, &s->agent->target, m->id);
+}
+
+static void on_environ_get(struct session *s, const struct msg *m)
+{
+	environ_send(&s->mux, &s->agent->target, m->id);
+}
+
 /* --- the link --- */
 
 static void session_message(struct mux *mux, const struct msg *m)
@@ -284,6 +326,16 @@ static void session_message(struct mux *mux, const struct msg *m)
 		{ MSG_connect, SERVING, on_connect },
 		{ MSG_udp_open, SERVING, on_udp_open },
 		{ MSG_read_file, SERVING, on_read_file },
+		{ MSG_context_get, SERVING, on_context_get },
+		{ MSG_environ_get, SERVING, on_environ_get },
+		{ MSG_file_open, SERVING, on_file_open },
+		{ MSG_file_write, SERVING, on_handle },
+		{ MSG_file_truncate, SERVING, on_handle },
+		{ MSG_file_sync, SERVING, on_handle },
+		{ MSG_file_close, SERVING, on_handle },
+		{ MSG_file_op, SERVING, on_file_op },
+		{ MSG_file_watch, SERVING, on_watch },
+		{ MSG_file_unwatch, SERVING, on_watch },
 	};
 	struct session *s = container_of(mux, struct session, mux);
 
@@ -310,6 +362,8 @@ static void session_end(struct session *s)
 	while ((n = htab_any(&s->subscriptions)))
 		subscription_end(s, container_of(n, struct subscription, node));
 	htab_done(&s->subscriptions);
+	handles_done(&s->handles);
+	watches_done(&s->watches);
 	list_del(&s->link);
 	if (s->agent->ends_with_session)
 		drain_leave(&s->agent->drain);
@@ -344,6 +398,8 @@ int session_start(struct agent *agent, int fd)
 	}
 	s->agent = agent;
 	deferred_init(&s->release, session_release);
+	handles_init(&s->handles, &s->mux, &agent->target);
+	watches_init(&s->watches, &agent->loop, &s->mux, &agent->target);
 	list_append(&agent->sessions, &s->link);
 	log_dbg("session started");
 	return 0;

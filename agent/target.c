@@ -15,14 +15,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/nsfs.h>
-#include <linux/openat2.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "util.h"
 
@@ -245,15 +243,22 @@ static int cannot_open(const char *what, int error, struct err *e)
 		e, -error, "cannot open the network namespace of %s: %s", what, strerror(error));
 }
 
-static int open_root(struct target *t, pid_t pid, struct err *e)
+/* What there is of a process besides its network namespace. */
+static int open_process(struct target *t, pid_t pid, struct err *e)
 {
 	char path[64];
+	int r;
 
-	snprintf(path, sizeof(path), "/proc/%d/root", pid);
-	t->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	t->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	t->root = openat(t->proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (t->root < 0)
 		return err_set(e, -errno, "cannot open the root directory of process %d: %s", pid,
 			strerror(errno));
+	t->uts = openat(t->proc, "ns/uts", O_RDONLY | O_CLOEXEC);
+	r = creds_of_process(&t->creds, t->proc);
+	if (r < 0)
+		return err_set(e, r, "cannot read what user process %d is: %s", pid, strerror(-r));
 	return 0;
 }
 
@@ -274,7 +279,7 @@ static int open_pid(struct target *t, pid_t pid, struct err *e)
 		strcpy(comm, "?");
 	make_printable(comm);
 	snprintf(t->about, sizeof(t->about), "pid %d (%s)", pid, comm);
-	return open_root(t, pid, e);
+	return open_process(t, pid, e);
 }
 
 static int find_pid(struct target *t, const char *text, struct err *e)
@@ -354,7 +359,7 @@ int target_find(struct target *t, const char *spec, struct err *e)
 		{ "netns:", find_netns },
 	};
 
-	*t = (struct target){ .netns = -1, .root = -1, .etc = -1 };
+	*t = (struct target)TARGET_NONE;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		size_t n = strlen(kinds[i].prefix);
 
@@ -370,6 +375,9 @@ void target_close(struct target *t)
 	close_fd(&t->netns);
 	close_fd(&t->root);
 	close_fd(&t->etc);
+	close_fd(&t->proc);
+	close_fd(&t->uts);
+	creds_done(&t->creds);
 }
 
 int target_enter(struct target *t, struct err *e)
@@ -395,17 +403,6 @@ int target_enter(struct target *t, struct err *e)
 	if (!read_file("/proc/sys/kernel/random/boot_id", t->boot_id, sizeof(t->boot_id)))
 		t->boot_id[0] = '\0';
 	make_printable(t->boot_id);
+	creds_adopt(&t->creds);
 	return 0;
-}
-
-int target_openat(const struct target *t, const char *path, int flags)
-{
-	const struct open_how how = {
-		.flags = (uint64_t)flags,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-	};
-	long fd = t->root < 0 ? open(path, flags)
-			      : syscall(SYS_openat2, t->root, path, &how, sizeof(how));
-
-	return fd < 0 ? -errno : (int)fd;
 }

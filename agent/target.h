@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "creds.h"
 #include "log.h"
 
 struct target {
@@ -11,10 +12,19 @@ struct target {
 	int root;  /* O_PATH; -1 when the target is a namespace, which has no files: this machine's
 		    */
 	int etc;   /* /etc/netns/NAME, which stands before this machine's /etc; -1: there is none */
+	int proc;  /* O_PATH: the directory in /proc of the target's process; -1: it has none */
+	int uts;   /* its UTS namespace; -1: ours */
+	struct creds creds; /* with which its files are used */
 	uint64_t netns_dev, netns_ino;
 	char boot_id[64];
 	char about[256]; /* for people: "pid 123 (nginx)", printable */
 };
+
+/* What is none yet. */
+#define TARGET_NONE                                                                                \
+	{                                                                                          \
+		.netns = -1, .root = -1, .etc = -1, .proc = -1, .uts = -1                          \
+	}
 
 /* target_find() - find what spec names ("pid:N", "container:ID", "netns:PATH") and hold on to its
  * network namespace. 0, or -errno with a sentence in e. */
@@ -22,13 +32,9 @@ int target_find(struct target *t, const char *spec, struct err *e);
 
 void target_close(struct target *t);
 
-/* target_enter() - move the process, which must have one thread, into the namespace, and learn the
- * namespace's identity. 0, or -errno with a sentence in e. */
+/* target_enter() - move the process, which must have one thread, into the namespace, learn the
+ * namespace's identity, and take the groups of the target's process. 0, or -errno with a sentence
+ * in e. */
 int target_enter(struct target *t, struct err *e);
-
-/* target_openat() - open an absolute path beneath the target's root, whatever symbolic links there
- * are (openat2(2), Linux 5.6); this machine's file when the target has no root. The fd, which is
- * the caller's, or -errno. */
-int target_openat(const struct target *t, const char *path, int flags);
 
 #endif

@@ -393,6 +393,16 @@ static bool channel_message(struct mux *mux, const struct msg *m)
 		if (c)
 			got_message(c, m, PROTO_MESSAGE_COST(m->datagram.bytes.len));
 		return true;
+	case MSG_file_data:
+		if (c)
+			got_message(c, m, PROTO_MESSAGE_COST(m->file_data.bytes.len));
+		return true;
+	case MSG_file_entry:
+		if (c)
+			got_message(c, m, PROTO_MESSAGE_COST(m->file_entry.name.len));
+		return true;
+	case MSG_file_opened:
+	case MSG_file_end:
 	case MSG_connecting:
 	case MSG_connected:
 	case MSG_udp_opened:

@@ -221,7 +221,7 @@ target_etc() {
 # target_root: target_start, and the target has a root of its own, $root here, with the files of test/fixture.
 # This machine has none of those. The guests are at the same place in both: $T/bin/LIBC/NAME.
 root=$T/root
-here_only=(/data /app /readonly /full /etc/app /var/lib/app /srv/work /run/secrets)
+here_only=(/data /app /app-source /readonly /full /etc/app /var/lib/app /srv/work /run/secrets)
 target_root() {
 	local path
 	"$here/fixture" make $root
@@ -234,7 +234,7 @@ target_root() {
 	for path in glibc/fs musl/fs; do
 		provide "$guests/$path" $path
 	done
-	within=("$here/enter-root" $root)
+	within=("$here/enter-root" "$root")
 	target_start
 	for path in "${here_only[@]}"; do
 		[ ! -e "$path" ] || fail "this machine has no $path" </dev/null
@@ -281,6 +281,23 @@ local_port() { ss -Hltn "sport = :$1" | grep -q .; }
 # ports: numbers that no other run of this test uses; $port is the first of sixteen.
 port=20000
 ports() { port=$((port + 16)); }
+
+# slow_link [MS [BYTES]]: an agent, and a relay on the way to it (test/guest/delay.c), whose words are in
+# delay.out; $agent and $delay are their pids, unix:$T/slow.sock is where to reach them.
+slow_link() {
+	rm -f agent.sock slow.sock
+	"$mirrord_agent" --target "pid:$target" --listen unix:$T/agent.sock >agent.out 2>&1 &
+	agent=$!
+	await says agent.out "agent ready"
+	"$guests/glibc/delay" $T/slow.sock $T/agent.sock "$@" >delay.out 2>&1 &
+	delay=$!
+	await says delay.out ready
+}
+end_slow_link() {
+	kill -KILL "$agent"
+	wait "$agent" 2>/dev/null
+	status_of "$delay"
+}
 
 # ---- the oracle -----------------------------------------------------------------------------------
 

@@ -64,28 +64,34 @@ static void vars_done(struct vars *vs)
 	free(vs->v);
 }
 
+static bool has_room(struct vars *vs)
+{
+	size_t cap = vs->cap ? vs->cap * 2 : 64;
+	struct var *v = vs->v;
+
+	if (vs->n < vs->cap)
+		return true;
+	v = reallocarray(v, cap, sizeof(*v));
+	if (!v)
+		return false;
+	vs->v = v;
+	vs->cap = cap;
+	return true;
+}
+
 /* text: NAME=VALUE, the list's from here on; NULL: there was no memory for it. */
 static int add(struct vars *vs, char *text, struct err *e)
 {
-	if (text && vs->n == vs->cap) {
-		size_t cap = vs->cap ? vs->cap * 2 : 64;
-		struct var *v = reallocarray(vs->v, cap, sizeof(*v));
+	cleanup_free char *owned = text;
 
-		if (!v)
-			free(text);
-		text = v ? text : NULL;
-		vs->v = v ? v : vs->v;
-		vs->cap = v ? cap : vs->cap;
-	}
-	if (!text)
+	if (!text || !has_room(vs))
 		return err_set(e, -ENOMEM, "no memory for the environment");
-	if (vs->n == ENVIRON_VARS_MAX) {
-		free(text);
+	if (vs->n == ENVIRON_VARS_MAX)
 		return err_set(
 			e, -E2BIG, "the environment has more than %u variables", ENVIRON_VARS_MAX);
-	}
 	vs->v[vs->n] = (struct var){ text, strcspn(text, "="), vs->n };
 	vs->n++;
+	owned = NULL;
 	return 0;
 }
 

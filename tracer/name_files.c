@@ -168,7 +168,7 @@ static void install(struct call *c, const struct name_file *f, int flags)
 	if (fd < 0)
 		call_return(c, -errno);
 	else
-		call_open(c, fd, flags);
+		call_open(c, fd, NULL, (unsigned)flags);
 }
 
 static void serve(struct call *c, const struct name_file *f, int flags)

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
+#include "pattern.h"
 #include "util.h"
 
 #define NAME_MAX_LEN  253 /* RFC 1035, without the final dot */
@@ -45,8 +43,7 @@ struct policy {
 	bool ignore_localhost;
 	struct list_of outgoing, dns;
 	bool splits_names;
-	pcre2_code *unix_remote;
-	pcre2_match_data *match;
+	struct pattern unix_remote; /* text NULL: none */
 };
 
 /* --- a selector's text --- */
@@ -305,27 +302,6 @@ static bool splits_names(const struct policy *p)
 	return false;
 }
 
-static int compile_unix(struct policy *p, const char *regex, struct err *e)
-{
-	PCRE2_UCHAR why[128];
-	PCRE2_SIZE at;
-	int error;
-
-	if (!regex)
-		return 0;
-	p->unix_remote = pcre2_compile(
-		(PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, 0, &error, &at, NULL);
-	if (!p->unix_remote) {
-		pcre2_get_error_message(error, why, sizeof(why));
-		return err_set(e, -EINVAL,
-			"'--unix-remote %s': it is no regular expression at character %zu: %s; "
-			"an example is ^/run/postgresql/",
-			regex, at + 1, (const char *)why);
-	}
-	p->match = pcre2_match_data_create_from_pattern(p->unix_remote, NULL);
-	return p->match ? 0 : err_set(e, -ENOMEM, "no memory for --unix-remote");
-}
-
 static int compile(struct policy *p, const struct config *cfg, struct err *e)
 {
 	int r = compile_lists(&p->outgoing, "outgoing-remote", cfg->outgoing_remote,
@@ -338,7 +314,10 @@ static int compile(struct policy *p, const struct config *cfg, struct err *e)
 		r = check_only_names(&p->dns, e);
 	p->ignore_localhost = cfg->ignore_localhost;
 	p->splits_names = splits_names(p);
-	return r < 0 ? r : compile_unix(p, cfg->unix_remote, e);
+	if (r == 0 && cfg->unix_remote)
+		r = pattern_compile(&p->unix_remote, "unix-remote", cfg->unix_remote,
+			strlen(cfg->unix_remote), 0, e);
+	return r;
 }
 
 int policy_compile(struct policy **p, const struct config *cfg, struct err *e)
@@ -359,8 +338,7 @@ void policy_free(struct policy *p)
 		return;
 	free(p->outgoing.v);
 	free(p->dns.v);
-	pcre2_match_data_free(p->match);
-	pcre2_code_free(p->unix_remote);
+	pattern_done(&p->unix_remote);
 	free(p);
 }
 
@@ -500,6 +478,5 @@ bool policy_splits_names(const struct policy *p)
 
 bool policy_unix(const struct policy *p, const char *path)
 {
-	return p->unix_remote && pcre2_match(p->unix_remote, (PCRE2_SPTR)path, strlen(path), 0, 0,
-					 p->match, NULL) >= 0;
+	return p->unix_remote.text && pattern_matches(&p->unix_remote, path, strlen(path));
 }

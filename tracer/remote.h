@@ -2,9 +2,13 @@
  * functions, never before the function that asked has returned. The content of a file and the
  * entries of a directory come on a channel of their own, with credit (mux.h).
  *
- * When the link is lost every question is answered with -EIO and every handle is gone, unless a new
+ * When the link is lost every question is answered with EIO and every handle is gone, unless a new
  * link may come (link_may_return()): then questions are asked again, and handles are gone all the
- * same. */
+ * same. EIO is the answer even then to what would not do the same a second time (a change, an
+ * exclusive creation), to a sync, and to what was half answered.
+ *
+ * The agent is not believed: an answer that is none, a path that is not canonical, bytes where no
+ * file can have any, a name that is not one, end the link. */
 #ifndef TRACER_REMOTE_H
 #define TRACER_REMOTE_H
 
@@ -38,7 +42,8 @@ struct remote_ops {
 	void (*end)(struct remote_query *q, int error, uint64_t size, uint64_t version);
 };
 
-/* Embedded in whatever the asker keeps; opaque but for `ops`. */
+/* Embedded in whatever the asker keeps, zero at first; opaque but for `ops` and `id`. It may be
+ * freed from within the last call of its functions on. */
 struct remote_query {
 	const struct remote_ops *ops;
 	struct remote *remote;
@@ -46,11 +51,11 @@ struct remote_query {
 	struct list link;  /* by age */
 	struct channel ch;
 	uint32_t id;
-	bool on_channel;
-	bool found, ended;
+	enum file_content follows; /* after found() */
+	bool found;
+	bool asked;     /* on this link */
 	struct msg msg; /* what was asked, for a new link */
 	char *text;     /* its bytes */
-	struct deferred release;
 };
 
 struct remote {
@@ -63,11 +68,12 @@ void remote_init(struct remote *r, struct tracer *tr);
 void remote_done(struct remote *r);
 
 /* remote_open() - ask with file_open (want: enum file_want). With FILE_WRITE the handle, if found()
- * says 0, is q->id. 0 or -errno, and then nothing was asked. */
+ * says 0, is q->id. 0 or -errno, and then nothing was asked: -EIO: there is no link. */
 int remote_open(struct remote *r, struct remote_query *q, uint32_t want, uint32_t mode,
 	uint64_t known, uint64_t from, const char *path);
 
-/* remote_op() - ask with file_op. second: n bytes that follow the path. */
+/* remote_op() - ask with file_op. second: n bytes that follow the path. 0 or -errno; -E2BIG: more
+ * than a message holds. */
 int remote_op(struct remote *r, struct remote_query *q, enum file_op op, uint32_t flags, uint64_t a,
 	uint64_t b, const char *path, const void *second, size_t n);
 
@@ -75,12 +81,15 @@ int remote_op(struct remote *r, struct remote_query *q, enum file_op op, uint32_
  * the last one, or 0 and the attributes. */
 int remote_sync(struct remote *r, struct remote_query *q, uint32_t handle);
 
-/* remote_drop() - the answer is not wanted any more: none of its functions will be called. */
+/* remote_drop() - the answer is not wanted any more: none of its functions will be called. A handle
+ * that was not answered yet is closed. */
 void remote_drop(struct remote_query *q);
 
-/* remote_message() - file_done, file_synced. False: it answers nothing that was asked. */
+/* remote_message() - file_done, file_synced. False: it answers nothing that is asked, which is in
+ * order: that may have been dropped. */
 bool remote_message(struct remote *r, const struct msg *m);
 
+/* remote_link_lost() - for good. remote_link_back() - there is a new link. */
 void remote_link_lost(struct remote *r);
 void remote_link_back(struct remote *r);
 

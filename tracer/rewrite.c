@@ -9,8 +9,8 @@
  * after the handler; one that interrupts the call inside the kernel shows at its exit, like any
  * result.
  *
- * With stops: the thread already stands at the call's entry, so the arguments, and the
- * number, are changed there.
+ * With stops: the thread already stands at the call's entry, so the arguments are changed
+ * there.
  *
  * If the page is still missing, the thread is first led through an mmap (CALL_MAPPING): out of the
  * interrupted call with all signals blocked, or in place of the call at whose entry it stands,
@@ -222,8 +222,6 @@ void rewrite_at_entry(struct call *c)
 	}
 	r = c->regs;
 	change_args(c, &r);
-	if (c->change.nr && arch.set_nr(tid, &r, c->change.nr) < 0)
-		return;
 	arch.set(tid, &r);
 	call_set_state(c, CALL_RUNNING);
 	ptrace(PTRACE_SYSCALL, tid, 0, 0);
@@ -251,7 +249,7 @@ void rewrite_mapped(struct call *c)
 			ptrace(PTRACE_CONT, tid, 0, 0);
 		return;
 	}
-	arch.again(&r, c->change.nr ? c->change.nr : c->def->nr, false);
+	arch.again(&r, c->def->nr, false);
 	change_args(c, &r);
 	if (!block_signals(c) || arch.set(tid, &r) < 0)
 		return;
@@ -278,8 +276,6 @@ void rewrite_over(struct call *c)
 		/* Where the first argument shares its register with the result, the result stays.
 		 */
 		restore_args(c, &r);
-		if (c->change.nr)
-			arch.set_nr(c->task->tid, &r, c->def->nr);
 		if (c->state == CALL_RUNNING)
 			arch.set_result(&r, result);
 		arch.set(c->task->tid, &r);

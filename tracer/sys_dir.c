@@ -22,14 +22,6 @@
 
 /* --- chdir(2), getcwd(2) --- */
 
-/* The copy's path as the kernel shall see it: its length, its zero byte included. */
-static size_t kernel_path(const struct tree *t, const char *path, char to[static PATH_MAX])
-{
-	int n = snprintf(to, PATH_MAX, "%s%s", t->prefix, strcmp(path, "/") == 0 ? "" : path);
-
-	return (size_t)n + 1;
-}
-
 static void chdir_to(struct call *c, const char *path)
 {
 	const struct call_change change = {
@@ -62,7 +54,7 @@ static void enter_directory(struct call *c, const struct remote_found *found)
 		call_return(c, fd);
 		return;
 	}
-	if (kernel_path(&fs->tree, found->path, path) > PATH_MAX) {
+	if (tree_kernel_path(&fs->tree, found->path, path) > PATH_MAX) {
 		chdir_through(c, fd);
 		return;
 	}
@@ -345,7 +337,7 @@ static void exec_copy(struct exec *x)
 	char line[SHEBANG_SIZE], path[PATH_MAX], *interpreter, *option;
 
 	if (!read_shebang(x->fetch.copy, line, &interpreter, &option)) {
-		if (kernel_path(&x->fetch.fs->tree, x->fetch.path, path) > sizeof(path))
+		if (tree_kernel_path(&x->fetch.fs->tree, x->fetch.path, path) > sizeof(path))
 			exec_answer(x, -ENAMETOOLONG);
 		else
 			exec_path(x, path);
@@ -449,7 +441,7 @@ static int64_t add_watch(const struct watching *w, const char *path)
 	char copy[PATH_MAX];
 	int wd;
 
-	if (kernel_path(&w->wait.fs->tree, path, copy) > sizeof(copy))
+	if (tree_kernel_path(&w->wait.fs->tree, path, copy) > sizeof(copy))
 		return -ENAMETOOLONG;
 	wd = inotify_add_watch(w->inotify, copy, (uint32_t)w->wait.call->arg[2]);
 	return wd < 0 ? -errno : wd;

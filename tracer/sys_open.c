@@ -97,6 +97,16 @@ static int attend_copy(struct opening *o)
 	return 0;
 }
 
+static void give(const struct opening *o, int fd)
+{
+	uint64_t flags = o->request.how.flags;
+	char path[PATH_MAX];
+	bool named = !is_tmpfile(flags) &&
+		     tree_kernel_path(&o->fetch.fs->tree, o->fetch.path, path) <= sizeof(path);
+
+	call_open(o->call, fd, named ? path : NULL, flags);
+}
+
 static void opened(struct fetch *f, int error)
 {
 	struct opening *o = container_of(f, struct opening, fetch);
@@ -108,7 +118,7 @@ static void opened(struct fetch *f, int error)
 	if (fd < 0)
 		call_return(o->call, fd);
 	else
-		call_open(o->call, fd, (int)o->request.how.flags);
+		give(o, fd);
 	opening_over(o);
 }
 
@@ -252,7 +262,7 @@ static void open_here(struct call *c, const struct request *request, const char 
 	if (fd < 0)
 		call_return(c, -errno);
 	else
-		call_open(c, fd, (int)request->how.flags);
+		call_open(c, fd, path, request->how.flags);
 }
 
 /* The names of the files of name resolution are compared as they are written, absolute. */
@@ -322,6 +332,12 @@ void sys_openat(struct call *c)
 	open_at(c, c->arg[0], c->arg[1], c->arg[2], c->arg[3]);
 }
 
+/* The kernel looks at the struct before the path. */
+static bool is_sane(const struct open_how *how)
+{
+	return syscall(SYS_openat2, AT_FDCWD, "", how, sizeof(*how)) < 0 && errno != EINVAL;
+}
+
 /* A larger struct is a newer kernel's: the kernel decides, on a local file. */
 void sys_openat2(struct call *c)
 {
@@ -329,7 +345,7 @@ void sys_openat2(struct call *c)
 
 	if (c->arg[3] != sizeof(request.how) ||
 		mem_read(c->task->tid, c->arg[2], &request.how, sizeof(request.how)) < 0 ||
-		request.how.flags > INT_MAX)
+		!is_sane(&request.how))
 		call_continue(c);
 	else
 		open_any(c, &request);

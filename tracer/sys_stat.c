@@ -289,12 +289,28 @@ static int get_name(struct call *c, const struct question *q, struct fs_name *n)
 	return fs_name_get(c, q->dirfd, q->path, access_of(q), n);
 }
 
+/* The kernel looks at these before the path, and refuses the rest. */
+static bool is_sane(const struct question *q)
+{
+	int flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
+
+	if (q->op == FILE_OP_ACCESS)
+		return !(q->flags & ~(flags | AT_EACCESS)) && !(q->mask & ~(unsigned)07);
+	return !(q->flags & ~(flags | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE)) &&
+	       !(q->mask & STATX__RESERVED);
+}
+
 static void ask(struct call *c, const struct question *q)
 {
 	struct fs_name n;
 	bool here;
-	int r = get_name(c, q, &n);
+	int r;
 
+	if (!is_sane(q)) {
+		call_continue(c);
+		return;
+	}
+	r = get_name(c, q, &n);
 	if (r < 0)
 		call_return(c, r);
 	else if (q->is_link && answer_proc_link(c, q, &n))
@@ -392,6 +408,31 @@ void sys_getxattr(struct call *c)
 void sys_lgetxattr(struct call *c)
 {
 	ask_getxattr(c, AT_SYMLINK_NOFOLLOW);
+}
+
+/* What the file system of the copies does not keep. */
+static void ask_of_fd(struct call *c, const struct question *q)
+{
+	struct fs_name n;
+
+	if (fs_name_of_fd(c, c->arg[0], &n))
+		ask_agent(c, q, &n);
+	else
+		call_continue(c);
+}
+
+void sys_fgetxattr(struct call *c)
+{
+	ask_of_fd(c, &(struct question){ .op = FILE_OP_GETXATTR,
+			     .name = c->arg[1],
+			     .to = c->arg[2],
+			     .size = c->arg[3] });
+}
+
+void sys_flistxattr(struct call *c)
+{
+	ask_of_fd(c,
+		&(struct question){ .op = FILE_OP_LISTXATTR, .to = c->arg[1], .size = c->arg[2] });
 }
 
 void sys_listxattr(struct call *c)

@@ -98,8 +98,10 @@ void sys_readlinkat(struct call *c);
 void sys_statfs(struct call *c);
 void sys_getxattr(struct call *c);
 void sys_lgetxattr(struct call *c);
+void sys_fgetxattr(struct call *c);
 void sys_listxattr(struct call *c);
 void sys_llistxattr(struct call *c);
+void sys_flistxattr(struct call *c);
 void sys_chdir(struct call *c); /* sys_dir.c */
 void sys_getcwd(struct call *c);
 void sys_execve(struct call *c);

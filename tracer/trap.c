@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -130,7 +132,6 @@ void call_rewrite(struct call *c, const struct call_change *change)
 	void *bytes = change->n ? malloc(change->n) : NULL;
 
 	assert(call_can(c, CAN_REWRITE) && change->n <= SCRATCH_SLOT_SIZE);
-	assert(!change->nr || call_can(c, CAN_RENUMBER));
 	assert(!change->result || call_can(c, CAN_RESULT));
 	if (change->n && !bytes) {
 		call_return(c, -ENOMEM);
@@ -146,40 +147,75 @@ void call_rewrite(struct call *c, const struct call_change *change)
 	when_handled(c, c->tracer->trap->rewrite);
 }
 
-/* The guest's own open does what is left to do: the file is there, and is as it was asked for. */
-static void lend(struct call *c, int fd, int flags)
-{
-	char path[64];
-	int n = snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
-	const struct call_change change = {
-		.nr = SYS_openat,
-		.args = 1 << 0 | 1 << 1 | 1 << 2,
-		.pointers = 1 << 1,
-		.arg = { (uint64_t)AT_FDCWD, 0,
-			(uint64_t)(flags &
-				   ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | O_DIRECTORY)) },
-		.bytes = path,
-		.n = (size_t)n + 1,
-	};
+/* Where the calls that open a file have their arguments. */
+static const struct {
+	int64_t nr;
+	unsigned path, flags; /* no flags: 0 */
+	bool is_how;          /* they are in a struct open_how */
+} opens[] = {
+#ifdef SYS_open
+	{ SYS_open, 0, 1, false },
+	{ SYS_creat, 0, 0, false },
+#endif
+	{ SYS_openat, 1, 2, false },
+	{ SYS_openat2, 1, 2, true },
+};
 
+/* The guest's own open does what is left to do: the file is there, and is as it was asked for. */
+static void open_again(struct call *c, const char *path, uint64_t flags)
+{
+	struct {
+		struct open_how how;
+		char path[PATH_MAX];
+	} bytes = { .how.flags = flags };
+	struct call_change change = {
+		.bytes = &bytes,
+		.n = sizeof(bytes.how) + strlen(path) + 1,
+	};
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(opens) - 1 && opens[i].nr != c->def->nr)
+		i++;
+	strcpy(bytes.path, path);
+	change.args = change.pointers = 1U << opens[i].path;
+	change.arg[opens[i].path] = sizeof(bytes.how);
+	if (opens[i].flags) {
+		change.args |= 1U << opens[i].flags;
+		change.arg[opens[i].flags] = opens[i].is_how ? 0 : flags;
+	}
+	if (opens[i].is_how)
+		change.pointers |= 1U << opens[i].flags;
 	call_rewrite(c, &change);
-	c->lent = fd;
 }
 
-void call_open(struct call *c, int fd, int flags)
+/* A descriptor made by O_PATH is not given to others (fget(), linux/fs/file.c). */
+static bool may_install(const struct call *c, uint64_t flags)
 {
+	return call_can(c, CAN_INSTALL) && !(flags & O_PATH);
+}
+
+void call_open(struct call *c, int fd, const char *path, uint64_t flags)
+{
+	const uint64_t done = O_CREAT | O_EXCL | O_TRUNC;
+	char proc[64];
 	int r;
 
-	if (!call_can(c, CAN_INSTALL)) {
-		lend(c, fd, flags);
+	if (may_install(c, flags)) {
+		r = call_install(c, fd, flags & O_CLOEXEC);
+		close(fd);
+		if (r == -ENOENT)
+			call_drop(c);
+		else if (r < 0)
+			call_return(c, r);
 		return;
 	}
-	r = call_install(c, fd, flags & O_CLOEXEC);
-	close(fd);
-	if (r == -ENOENT)
-		call_drop(c);
-	else if (r < 0)
-		call_return(c, r);
+	if (path && strlen(path) < PATH_MAX) {
+		open_again(c, path, flags & ~done);
+	} else {
+		snprintf(proc, sizeof(proc), "/proc/%d/fd/%d", getpid(), fd);
+		open_again(c, proc, flags & ~(done | O_NOFOLLOW | O_DIRECTORY));
+	}
+	c->lent = fd;
 }
 
 void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data)

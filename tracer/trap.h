@@ -36,7 +36,6 @@ enum call_state {
 
 /* The call that the kernel does in place of the guest's. */
 struct call_change {
-	int64_t nr;        /* 0: the guest's own; another needs CAN_RENUMBER */
 	unsigned args;     /* a set of bits 1 << n: these are changed */
 	unsigned pointers; /* of those: offsets of the bytes, which are copied to scratch memory */
 	uint64_t arg[CALL_ARGS];
@@ -86,10 +85,9 @@ struct call {
 
 /* What a mechanism can do beyond return and continue. */
 enum trap_can {
-	CAN_INSTALL = 1 << 0,  /* put a descriptor into the guest */
-	CAN_RESULT = 1 << 1,   /* show the handler the result of a call that ran */
-	CAN_REWRITE = 1 << 2,  /* run the call with other arguments */
-	CAN_RENUMBER = 1 << 3, /* or another call */
+	CAN_INSTALL = 1 << 0, /* put a descriptor into the guest */
+	CAN_RESULT = 1 << 1,  /* show the handler the result of a call that ran */
+	CAN_REWRITE = 1 << 2, /* run the call with other arguments */
 };
 
 struct trap_ops {
@@ -122,10 +120,11 @@ void call_result(struct call *c);
  * memory as they were. The bytes are copied. Needs CAN_REWRITE. */
 void call_rewrite(struct call *c, const struct call_change *change);
 
-/* call_open() - the result is a new descriptor of the file that fd, ours, is one of: fd itself
- * where descriptors can be installed, else the guest opens it anew, by what flags (of open(2)) say
- * about access. fd is taken. */
-void call_open(struct call *c, int fd, int flags);
+/* call_open() - for the calls that open a file: the result is a new descriptor of the file that fd,
+ * ours, is one of: fd itself where it can be installed, else the guest opens path, which is that
+ * file's, or without one what /proc has for fd. flags are those of open(2) as the guest gave them.
+ * fd is taken. */
+void call_open(struct call *c, int fd, const char *path, uint64_t flags);
 
 /* call_park() - the answer comes later. When the thread goes away before, cancel() is called, and
  * undoes what waits. interruptible: a signal ends the wait, and the kernel decides between EINTR

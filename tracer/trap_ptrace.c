@@ -115,7 +115,7 @@ static bool stop_waits(const struct call *c)
 
 const struct trap_ops trap_ptrace = {
 	.name = "ptrace",
-	.can = CAN_RESULT | CAN_REWRITE | CAN_RENUMBER,
+	.can = CAN_RESULT | CAN_REWRITE,
 	.finish = stop_finish,
 	.proceed = stop_proceed,
 	.result = stop_result,

@@ -21,9 +21,8 @@
 #include "tree_parts.h"
 #include "util.h"
 
-/* The name in `work` of a copy under construction, and of one that goes. */
+/* The name in `work` of a copy under construction. */
 #define COMING "coming"
-#define GOING  "going"
 
 #define NS_PER_S 1000000000
 
@@ -93,6 +92,13 @@ static int resolve(const struct tree *t, const char *path, uint64_t flags)
 	int fd = (int)syscall(SYS_openat2, t->root, path[1] ? path + 1 : ".", &how, sizeof(how));
 
 	return fd < 0 ? -errno : fd;
+}
+
+size_t tree_kernel_path(const struct tree *t, const char *path, char to[static PATH_MAX])
+{
+	int n = snprintf(to, PATH_MAX, "%s%s", t->prefix, strcmp(path, "/") == 0 ? "" : path);
+
+	return (size_t)n + 1;
 }
 
 int tree_at(const struct tree *t, const char *path)
@@ -350,13 +356,16 @@ void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr)
 
 /* --- coming and going --- */
 
+/* In `work` stays what someone has mounted something on. */
 int tree_discard(struct tree *t, int dir, const char *name, const struct stat *st)
 {
+	unsigned number = 0;
+
 	if (!S_ISDIR(st->st_mode)) {
 		if (unlinkat(dir, name, 0) < 0)
 			return -errno;
 	} else if (unlinkat(dir, name, AT_REMOVEDIR) < 0) {
-		if (errno != ENOTEMPTY || renameat(dir, name, t->work, GOING) < 0)
+		if (errno != ENOTEMPTY || !tree_move(dir, name, t->work, &number))
 			return -errno;
 		tree_sweep(t->work, t);
 	}
@@ -627,7 +636,7 @@ int tree_put(struct tree *t, const char *path, const struct file_attr *attr, con
 	size_t len, struct tree_node **node)
 {
 	struct tree_entry e = { .attr = attr, .link = link, .link_len = len };
-	struct tree_node *n;
+	struct tree_node *n = NULL;
 	cleanup_fd int dir = -1;
 	const char *last;
 	int r;

@@ -12,6 +12,7 @@
 #ifndef TRACER_TREE_H
 #define TRACER_TREE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -73,9 +74,19 @@ void tree_close(struct tree *t);
  * with -EINVAL. */
 bool tree_is_canonical(const char *path, size_t len);
 
+/* tree_is_component() - len bytes can be the name of an entry. */
+bool tree_is_component(const char *name, size_t len);
+
+/* tree_attr_is_possible() - a file can have this type and size. */
+bool tree_attr_is_possible(const struct file_attr *attr);
+
 /* tree_virtual() - the target's path of one in the tree: what follows the prefix, "/" for the root
  * itself; NULL: path is not in the tree. Points into path. */
 const char *tree_virtual(const struct tree *t, const char *path);
+
+/* tree_kernel_path() - the other way: how many bytes it needs, with its zero byte; more than
+ * PATH_MAX: the kernel takes none that long, and to holds only its beginning. */
+size_t tree_kernel_path(const struct tree *t, const char *path, char to[static PATH_MAX]);
 
 /* tree_at() - an O_PATH descriptor of the copy at a canonical path, never of what a link names; the
  * caller's, or -errno. */

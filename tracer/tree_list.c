@@ -150,12 +150,27 @@ static bool is_as_before(const struct tree_node *node, const struct file_attr *a
 	return !S_ISDIR(attr->mode) && memcmp(&node->attr, attr, sizeof(*attr)) == 0;
 }
 
-int tree_list_entry(struct tree_listing *l, const struct file_attr *attr, const char *name,
-	size_t name_len, const char *link, size_t link_len)
+/* Without the right to search a directory not all is known of what is in it. */
+static struct tree_entry complete_entry(struct file_attr *attr, const char *link, size_t link_len)
 {
 	struct tree_entry e = {
 		.attr = attr, .link = link, .link_len = link_len, .any_size = true
 	};
+
+	if (!(attr->mode & S_IFMT))
+		attr->mode |= S_IFREG;
+	if (!link_len) {
+		e.link = "?";
+		e.link_len = 1;
+	}
+	return e;
+}
+
+int tree_list_entry(struct tree_listing *l, const struct file_attr *said, const char *name,
+	size_t name_len, const char *link, size_t link_len)
+{
+	struct file_attr attr = *said;
+	struct tree_entry e = complete_entry(&attr, link, link_len);
 	char terminated[NAME_MAX + 1];
 	struct tree_listed *listed;
 	struct tree_node *node;
@@ -168,8 +183,8 @@ int tree_list_entry(struct tree_listing *l, const struct file_attr *attr, const 
 	if (listed) {
 		listed->named = true;
 		node = tree_node_by_ino(l->tree, listed->ino);
-		if (node && is_as_before(node, attr)) {
-			tree_said(l->tree, node, attr);
+		if (node && is_as_before(node, &attr)) {
+			tree_said(l->tree, node, &attr);
 			return 0;
 		}
 	}

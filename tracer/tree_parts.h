@@ -13,12 +13,6 @@ struct tree_fd_path {
 };
 struct tree_fd_path tree_fd_path(int fd);
 
-/* tree_is_component() - len bytes can be the name of an entry. */
-bool tree_is_component(const char *name, size_t len);
-
-/* tree_attr_is_possible() - a file can have these attributes. */
-bool tree_attr_is_possible(const struct file_attr *attr);
-
 struct tree_node *tree_node_by_ino(const struct tree *t, uint64_t ino);
 
 /* tree_forget() - the copy with that inode has lost its name. t may be NULL. */
@@ -62,6 +56,10 @@ int tree_discard(struct tree *t, int dir, const char *name, const struct stat *s
 
 /* tree_replace() - another, empty inode in the place of the regular file at path. 0 or -errno. */
 int tree_replace(struct tree *t, const char *path);
+
+/* tree_move() - move an entry of dir into the directory `to`, under the next number that is free
+ * there. False, and errno: it could not be. */
+bool tree_move(int dir, const char *name, int to, unsigned *number);
 
 /* tree_sweep() - remove all that is beneath dir, never following a link; the nodes too, if t is
  * not NULL. 0, or -errno when something stays. */

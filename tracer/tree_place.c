@@ -33,10 +33,21 @@ struct sweep {
 	bool stays;
 };
 
+bool tree_move(int dir, const char *name, int to, unsigned *number)
+{
+	char moved[16];
+	int r;
+
+	do {
+		snprintf(moved, sizeof(moved), "%u", (*number)++);
+		r = renameat2(dir, name, to, moved, RENAME_NOREPLACE);
+	} while (r < 0 && errno == EEXIST);
+	return r == 0;
+}
+
 /* True when it is gone from dir. */
 static bool sweep_entry(struct sweep *s, int dir, const struct dirent *d)
 {
-	char name[16];
 
 	if (d->d_type != DT_DIR && unlinkat(dir, d->d_name, 0) == 0) {
 		tree_forget(s->tree, d->d_ino);
@@ -48,10 +59,7 @@ static bool sweep_entry(struct sweep *s, int dir, const struct dirent *d)
 	}
 	if (errno != ENOTEMPTY || dir == s->top)
 		return false;
-	do
-		snprintf(name, sizeof(name), "%u", s->moved++);
-	while (renameat2(dir, d->d_name, s->top, name, RENAME_NOREPLACE) < 0 && errno == EEXIST);
-	return faccessat(dir, d->d_name, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+	return tree_move(dir, d->d_name, s->top, &s->moved);
 }
 
 static bool is_self_or_parent(const char *name)

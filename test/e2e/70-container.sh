@@ -32,7 +32,8 @@ blob() { # MEDIA-TYPE FILE
 	mv "$2" "image/blobs/sha256/$digest"
 }
 oci=application/vnd.oci.image
-cp "$guests/musl/httpd" httpd && tar -cf layer httpd
+mkdir data && echo "a file of the image" >data/file && ln -s ../../../data/file data/link
+cp "$guests/musl/httpd" httpd && tar -cf layer httpd data
 diff_id=$(sha256sum layer | cut -d' ' -f1)
 layer=$(blob $oci.layer.v1.tar layer)
 cat >config <<END
@@ -73,6 +74,16 @@ for name in "$id" "${id:0:12}"; do
 	status_of $tracer
 	like "container:${name:0:6}…: killed, the container answers" "$(answer)" "httpd, the guest*"
 done
+
+files() { env -u MIRRORD_TRACE_FS_MODE "$mirrord_trace" --engine "$ENGINE" -t "container:$id" --incoming off "$@" 2>&1; }
+is "files of the image" "$(files -- cat /data/file /data/link; files -- ls /data)" "a file of the image
+a file of the image
+file
+link"
+is "a file that is written there" "$(files --fs-mode write -- sh -c 'echo new >/data/new && cat /data/new')" new
+is "and is there" "$(cat "/proc/$container/root/data/new")" new
+is "--fs-mode local" "$(files --fs-mode local -- ls /data/file | tail -n 1)" \
+	"ls: cannot access '/data/file': No such file or directory"
 
 ctr task kill --signal KILL "$id"
 await ctr task delete "$id" || fail "the container ends" </dev/null

@@ -33,7 +33,7 @@ write_here "write to a file" "a new file" "O_EXCL" "rename" "rename of directori
 	"symlink" "chmod" "chown" "times" "attributes" "mknod" "rights of the target" "O_TMPFILE gets a name" "the umask"
 target_back
 
-as=(setpriv --reuid 1234 --regid 1234 --groups 1000,5678)
+as=(setpriv --reuid 1234 --regid 1234 --groups "1000,5678")
 target_as sleep "${as[@]}" sleep infinity
 kind="a user with groups, "
 read_here "rights" "rights of an open"
@@ -93,7 +93,7 @@ read_here "a small file" "rights" "rights of an open" "what stat says" "links" "
 work_owner=100000:100000
 write_here "write to a file" "a new file" "chmod" "chown" "rename" "mkdir and rmdir" "mknod"
 target_back
-kill $anchor
+kill "$anchor"
 work_owner=''
 
 # ---- a developer without privileges ------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ void call_return(__attribute__((unused)) struct call *c, __attribute__((unused))
 }
 
 void call_open(__attribute__((unused)) struct call *c, __attribute__((unused)) int fd,
-	__attribute__((unused)) int flags)
+	__attribute__((unused)) const char *path, __attribute__((unused)) uint64_t flags)
 {
 	WITHOUT_A_TRAP;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/creds.c"
 #include "agent/target.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

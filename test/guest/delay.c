@@ -1,11 +1,13 @@
 /* delay: carries one link from a unix socket to an agent's, later, or not until it may.
  *
- *   delay LISTEN AGENT [MS]
+ *   delay LISTEN AGENT [MS [BYTES]]
  *
- * Bytes are passed on MS milliseconds after they came, in both directions. SIGUSR1 holds back what
- * comes from the agent, SIGUSR2 lets it go on. Each connect message of the client is counted aloud,
- * so that a test can see how many are under way before the first is answered (common/PROTOCOL.md,
- * section 2). */
+ * Bytes are passed on MS milliseconds after they came, in both directions; after BYTES of them, of
+ * both directions together, the link is cut. SIGUSR1 holds back what comes from the agent, SIGUSR2
+ * lets it go on. When it ends it tells how often the client had something to say after an answer:
+ * the round trips of somebody who waits for each. Each connect message of the client is counted
+ * aloud, so that a test can see how many are under way before the first is answered
+ * (common/PROTOCOL.md, section 2). */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -45,6 +47,8 @@ static struct {
 } frames;
 
 static int64_t delay_ms;
+static uint64_t bytes_left = UINT64_MAX;
+static unsigned turns;
 
 static void die(const char *what)
 {
@@ -96,6 +100,20 @@ static int socket_at(const char *path, bool listening)
 	return fd;
 }
 
+static void end(void)
+{
+	printf("turns: %u\n", turns);
+	exit(0);
+}
+
+static void count_turns(bool client)
+{
+	static bool answered;
+
+	turns += client && answered;
+	answered = !client;
+}
+
 static void take(struct way *w, bool client)
 {
 	struct chunk *c = calloc(1, sizeof(*c));
@@ -106,6 +124,10 @@ static void take(struct way *w, bool client)
 		w->ended = true;
 		return;
 	}
+	if ((uint64_t)n > bytes_left)
+		end();
+	bytes_left -= (uint64_t)n;
+	count_turns(client);
 	c->len = (size_t)n;
 	c->due = now_ms() + delay_ms;
 	*w->last = c;
@@ -128,7 +150,7 @@ static int give(struct way *w)
 			ssize_t n = send(w->to, c->bytes + done, c->len - done, MSG_NOSIGNAL);
 
 			if (n < 0)
-				exit(0);
+				end();
 			done += (size_t)n;
 		}
 		w->first = c->next;
@@ -137,7 +159,7 @@ static int give(struct way *w)
 		free(c);
 	}
 	if (w->ended && !w->first)
-		exit(0);
+		end();
 	return -1;
 }
 
@@ -165,10 +187,12 @@ int main(int argc, char **argv)
 	sigset_t set;
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: delay LISTEN AGENT [MS]\n");
+		fprintf(stderr, "usage: delay LISTEN AGENT [MS [BYTES]]\n");
 		return 2;
 	}
 	delay_ms = argc > 3 ? atoi(argv[3]) : 0;
+	if (argc > 4)
+		bytes_left = strtoull(argv[4], NULL, 10);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);

@@ -16,10 +16,16 @@ static struct mux mux; /* the agent's end */
 static int client_fd;
 static struct buf client_in;
 static bool client_lost;       /* the agent has given the link up */
-static char heard[4096];       /* "connecting connected(0) reset(104) " */
+static char heard[16384];      /* "connecting connected(0) reset(104) " */
 static uint8_t bytes[1 << 20]; /* of data, packets and datagrams, one after the other */
 static size_t nbytes;
 static struct msg last[256]; /* of each type; without spans */
+
+/* Of files: the canonical path of the last message, or its entry's name, and what follows that. */
+static char said[PROTO_DATA_MAX + 1], said_more[PROTO_DATA_MAX + 1];
+static size_t said_more_len;
+static unsigned nentries;
+static uint32_t credit; /* of what was heard on a channel */
 
 static void client_lose(struct mux *m, int error, const char *why)
 {
@@ -43,6 +49,8 @@ static void client_begin(void (*message)(struct mux *mux, const struct msg *m))
 	buf_init(&client_in, MUX_OUT_MAX);
 	heard[0] = '\0';
 	nbytes = 0;
+	nentries = 0;
+	credit = 0;
 }
 
 static void client_end(void)
@@ -77,6 +85,25 @@ static void keep_bytes(struct span s)
 	if (s.len)
 		memcpy(bytes + nbytes, s.data, s.len);
 	nbytes += s.len;
+}
+
+static void keep_text(struct span s, size_t n)
+{
+	assert_true(n <= s.len);
+	said_more_len = s.len - n;
+	if (s.len) {
+		memcpy(said, s.data, n);
+		memcpy(said_more, (const char *)s.data + n, said_more_len);
+	}
+	said[n] = said_more[said_more_len] = '\0';
+}
+
+/* "ENOENT", "0" */
+static const char *word_of(uint32_t error)
+{
+	const char *name = strerrorname_np((int)error);
+
+	return name ? name : "?";
 }
 
 __attribute__((format(printf, 1, 2))) static void note(const char *fmt, ...)
@@ -122,6 +149,49 @@ static void client_hears(const struct msg *m)
 	case MSG_file_content:
 		keep_bytes(m->file_content.bytes);
 		note("file_content(%u,%u) ", m->file_content.error, m->file_content.bytes.len);
+		return;
+	case MSG_file_opened:
+		note("opened(%s,%u) ", word_of(m->file_opened.error), m->file_opened.content);
+		keep_text(m->file_opened.path, m->file_opened.path_len);
+		return;
+	case MSG_file_data:
+		note("data(%llu,%u) ", (unsigned long long)m->file_data.offset,
+			m->file_data.bytes.len);
+		keep_bytes(m->file_data.bytes);
+		credit += PROTO_MESSAGE_COST(m->file_data.bytes.len);
+		return;
+	case MSG_file_entry:
+		nentries++;
+		keep_text(m->file_entry.name, m->file_entry.name_len);
+		credit += PROTO_MESSAGE_COST(m->file_entry.name.len);
+		return;
+	case MSG_file_end:
+		note("end(%s,%llu) ", word_of(m->file_end.error),
+			(unsigned long long)m->file_end.size);
+		return;
+	case MSG_file_synced:
+		note("synced(%u,%s) ", m->file_synced.request, word_of(m->file_synced.error));
+		return;
+	case MSG_file_failed:
+		note("failed(%s) ", word_of(m->file_failed.error));
+		return;
+	case MSG_file_done:
+		note("done(%s) ", word_of(m->file_done.error));
+		keep_text(m->file_done.path, m->file_done.path_len);
+		return;
+	case MSG_file_changed:
+		note("changed(%u,%s,%x,%.*s) ", m->id, word_of(m->file_changed.error),
+			m->file_changed.events, (int)m->file_changed.name.len,
+			(const char *)m->file_changed.name.data);
+		return;
+	case MSG_context:
+		keep_text(m->context.mounts, m->context.mounts.len);
+		note("context(%.*s) ", (int)m->context.nodename.len,
+			(const char *)m->context.nodename.data);
+		return;
+	case MSG_environ:
+		keep_bytes(m->environ.bytes);
+		note("environ(%s,%u) ", word_of(m->environ.error), m->environ.more);
 		return;
 	default:
 		note("%s ", proto_name(m->type));

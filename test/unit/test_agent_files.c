@@ -1,5 +1,7 @@
 /* What a client may read of the target, beneath a root made for it. */
+#include "agent/creds.c"
 #include "agent/files.c"
+#include "agent/resolve.c"
 #include "agent/target.c"
 
 #include <sys/inotify.h>
@@ -22,7 +24,7 @@ static void write_file(const char *path, size_t n)
 static int set_up(void **state)
 {
 	(void)state;
-	target = (struct target){ .netns = -1, .root = -1, .etc = -1 };
+	target = (struct target)TARGET_NONE;
 	if (!mkdtemp(root))
 		return -1;
 	target.root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -98,7 +100,7 @@ static void what_is_no_file_is_refused(void **state)
 /* A namespace has no root; its own files stand before this machine's. */
 static void a_named_namespace_has_its_own_files_first(void **state)
 {
-	const struct target plain = { .netns = -1, .root = -1, .etc = -1 };
+	const struct target plain = TARGET_NONE;
 	struct target t = plain;
 
 	(void)state;

@@ -1,12 +1,14 @@
 /* Connections that a client asks the agent for, to real sockets of this namespace. */
+#include "agent/creds.c"
 #include "agent/drain.c"
 #include "agent/outgoing.c"
+#include "agent/resolve.c"
 #include "agent/target.c"
 
 #include "agent_client.h"
 
 static struct drain drain;
-static struct target target = { .netns = -1, .root = -1, .etc = -1 };
+static struct target target = TARGET_NONE;
 static int result; /* of the last outgoing_connect() */
 
 static void message(struct mux *m, const struct msg *msg)

@@ -87,6 +87,68 @@ int files_read(__attribute__((unused)) const struct target *t, struct span path,
 	return path.len == 2 ? 2 : -EACCES;
 }
 
+int file_open(__attribute__((unused)) struct loop *loop, __attribute__((unused)) struct mux *mux,
+	__attribute__((unused)) const struct target *t, __attribute__((unused)) struct handles *h,
+	const struct msg *m)
+{
+	if (!(m->id & PROTO_CLIENT_CHANNEL))
+		return -EPROTO;
+	note("open%u ", m->id & ~PROTO_CLIENT_CHANNEL);
+	return 0;
+}
+
+int file_op(__attribute__((unused)) struct mux *mux, __attribute__((unused)) const struct target *t,
+	const struct msg *m)
+{
+	if (m->file_op.op >= FILE_OP_MAX)
+		return -EPROTO;
+	note("op%u ", m->file_op.op);
+	return 0;
+}
+
+void handles_init(struct handles *h, __attribute__((unused)) struct mux *mux,
+	__attribute__((unused)) const struct target *t)
+{
+	*h = (struct handles){ 0 };
+}
+
+void handles_done(__attribute__((unused)) struct handles *h)
+{
+}
+
+void handle_message(__attribute__((unused)) struct handles *h, const struct msg *m)
+{
+	note("%s ", proto_name(m->type));
+}
+
+void watches_init(struct watches *w, __attribute__((unused)) struct loop *loop,
+	__attribute__((unused)) struct mux *mux, __attribute__((unused)) const struct target *t)
+{
+	*w = (struct watches){ 0 };
+}
+
+void watches_done(__attribute__((unused)) struct watches *w)
+{
+}
+
+int watch_message(__attribute__((unused)) struct watches *w, const struct msg *m)
+{
+	note("%s ", proto_name(m->type));
+	return m->id == 9 ? -EPROTO : 0;
+}
+
+void context_send(__attribute__((unused)) struct mux *mux,
+	__attribute__((unused)) const struct target *t, uint32_t id)
+{
+	note("context%u ", id);
+}
+
+void environ_send(__attribute__((unused)) struct mux *mux,
+	__attribute__((unused)) const struct target *t, uint32_t id)
+{
+	note("environ%u ", id);
+}
+
 /* --- a client: a socket, and the agent's answers as words --- */
 
 static int client;
@@ -189,6 +251,14 @@ static void hear(char *s, size_t size)
 	{                                                                                          \
 		.type = MSG_read_file, .id = (i), .read_file.path = {(p), sizeof(p) - 1 }          \
 	}
+#define ABOUT(t, i)                                                                                \
+	{                                                                                          \
+		.type = MSG_##t, .id = (i)                                                         \
+	}
+#define OP(o)                                                                                      \
+	{                                                                                          \
+		.type = MSG_file_op, .file_op.op = (o)                                             \
+	}
 #define GOOD HELLO(PROTO_MAGIC, PROTO_VERSION)
 
 static void messages_are_answered_or_end_the_session(void **state)
@@ -231,6 +301,24 @@ static void messages_are_answered_or_end_the_session(void **state)
 		{ "a file we may not", { GOOD, READ(3, "x") }, "hello file_content(3,13,) ",
 			"read " },
 		{ "a file before hello", { READ(3, "ok") }, "notice end", "" },
+		{ "open", { GOOD, ABOUT(file_open, PROTO_CLIENT_CHANNEL | 5) }, "hello ",
+			"open5 " },
+		{ "open with our id", { GOOD, ABOUT(file_open, 5) }, "hello notice end", "" },
+		{ "open before hello", { ABOUT(file_open, 5) }, "notice end", "" },
+		{ "what an open file takes",
+			{ GOOD, ABOUT(file_write, 5), ABOUT(file_truncate, 5), ABOUT(file_sync, 5),
+				ABOUT(file_close, 5) },
+			"hello ", "file_write file_truncate file_sync file_close " },
+		{ "a write before hello", { ABOUT(file_write, 5) }, "notice end", "" },
+		{ "an operation", { GOOD, OP(FILE_OP_STAT) }, "hello ", "op1 " },
+		{ "an operation that is none", { GOOD, OP(FILE_OP_MAX) }, "hello notice end", "" },
+		{ "watches", { GOOD, ABOUT(file_watch, 5), ABOUT(file_unwatch, 5) }, "hello ",
+			"file_watch file_unwatch " },
+		{ "a watch that makes no sense", { GOOD, ABOUT(file_watch, 9) }, "hello notice end",
+			"file_watch " },
+		{ "context", { GOOD, ABOUT(context_get, 5), ABOUT(environ_get, 6) }, "hello ",
+			"context5 environ6 " },
+		{ "context before hello", { ABOUT(context_get, 5) }, "notice end", "" },
 		{ "port 0", { GOOD, SUB(1, INCOMING_STEAL, 4, 0) }, "hello notice end", "" },
 	};
 

@@ -1,3 +1,4 @@
+#include "agent/creds.c"
 #include "agent/target.c"
 
 #include "unit.h"

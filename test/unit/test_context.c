@@ -1,5 +1,5 @@
-/* What an agent tells of its target, one that tells too much, and one that goes away meanwhile. What
- * the link belongs to are stand-ins. */
+/* What an agent tells of its target, one that tells too much, and one that goes away meanwhile.
+ * What the link belongs to are stand-ins. */
 #include "unit.h"
 
 #include <sys/socket.h>

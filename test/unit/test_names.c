@@ -9,6 +9,7 @@
 #include "tracer/dns.c"
 #include "tracer/name_files.c"
 #include "tracer/names.c"
+#include "tracer/pattern.c"
 #include "tracer/policy.c"
 #include "tracer/resolvconf.c"
 
@@ -50,7 +51,8 @@ void call_return(struct call *c, int64_t value)
 	meet(FATE_RETURNED, value);
 }
 
-void call_open(__attribute__((unused)) struct call *c, int fd, int flags)
+void call_open(__attribute__((unused)) struct call *c, int fd,
+	__attribute__((unused)) const char *path, uint64_t flags)
 {
 	close_fd(&seen.fd);
 	seen.fd = fd;

@@ -2,6 +2,7 @@
  * that is wrong. */
 #include "unit.h"
 
+#include "tracer/pattern.c"
 #include "tracer/policy.c"
 
 #define BOTH 0 /* as a protocol: the answer is the same for TCP and UDP */

@@ -7,6 +7,7 @@
 #include "../../tracer/tree_place.c"
 
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -755,6 +756,22 @@ static void bad_names(void)
 	assert_int_equal(tree.nodes.count, 2);
 }
 
+/* As the agent says it of a directory that may be read but not searched. */
+static void half_known_entries(void)
+{
+	struct file_attr dir = attr_of(S_IFDIR | 0755, 1, 0), file = { .ino = 5 };
+	struct file_attr link = { .mode = S_IFLNK, .ino = 6 };
+	struct tree_listing l;
+
+	put("/d", &dir);
+	assert_int_equal(tree_list_begin(&l, &tree, "/d"), 0);
+	assert_int_equal(tree_list_entry(&l, &file, "file", 4, "", 0), 0);
+	assert_int_equal(tree_list_entry(&l, &link, "link", 4, "", 0), 0);
+	assert_int_equal(tree_list_end(&l), 0);
+	assert_true(S_ISREG(stat_of("/d/file").st_mode));
+	assert_true(S_ISLNK(stat_of("/d/link").st_mode));
+}
+
 static void long_list(void)
 {
 	struct file_attr dir = attr_of(S_IFDIR | 0755, 1, 0);
@@ -882,6 +899,7 @@ static const struct {
 	CASE(content_of_a_program),
 	CASE(listing),
 	CASE(bad_names),
+	CASE(half_known_entries),
 	CASE(long_list),
 	CASE(listing_of_what_goes),
 	CASE(rename_and_remove),
@@ -896,6 +914,135 @@ static void run_cases(const char *where)
 		cases[i].fn();
 		end();
 	}
+}
+
+/* --- where it lives --- */
+
+static bool has_entry(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+/* What a killed supervisor leaves goes, with links that lead out of it; what one that lives has
+ * stays. */
+static void test_left_over(void **state)
+{
+	struct file_attr dir = attr_of(S_IFDIR | 0755, 1, 0), link = attr_of(S_IFLNK | 0777, 2, 4);
+	char path[PATH_MAX], stale[128], alive[PATH_MAX];
+	struct tree other;
+	struct err e;
+
+	(void)state;
+	begin_at("/tmp");
+	put("/d/e/f", &dir);
+	assert_int_equal(tree_put(&tree, "/d/link", &link, place, strlen(place), NULL), 0);
+	assert_int_equal(tree_open(&other, place, 1, 1, &e), 0);
+	strcpy(alive, tree.prefix);
+	snprintf(stale, sizeof(stale), "%s/mirrord-trace-%u/1-stale", place, geteuid());
+	snprintf(path, sizeof(path), "cp -a '%.*s' '%s'", (int)(strlen(alive) - 5), alive, stale);
+	assert_int_equal(system(path), 0);
+	assert_true(has_entry(stale));
+	tree_close(&other);
+	assert_int_equal(tree_open(&other, place, 1, 1, &e), 0);
+	assert_false(has_entry(stale));
+	assert_true(has_entry(alive));
+	assert_true(exists("/d/e/f"));
+	tree_close(&other);
+	end();
+}
+
+static void assert_refused(const char *dir, const char *because)
+{
+	struct tree t;
+	struct err e = { "" };
+
+	assert_true(tree_open(&t, dir, 1, 1, &e) < 0);
+	if (!strstr(e.text, because) || !strstr(e.text, "--fs-dir"))
+		fail_msg("%s", e.text);
+	tree_close(&t);
+}
+
+static void test_bad_places(void **state)
+{
+	char dir[] = "/tmp/tree-test.XXXXXX", shared[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(shared, sizeof(shared), "%s/mirrord-trace-%u", dir, geteuid());
+	assert_refused("/none/at/all", "No such file");
+	assert_refused("/proc/self/status", "Not a directory");
+	assert_refused("/proc", "/proc");
+	assert_int_equal(symlink("/tmp", shared), 0);
+	assert_refused(dir, "Not a directory");
+	unlink(shared);
+	assert_int_equal(mkdir(shared, 0700), 0);
+	assert_int_equal(chmod(shared, 0770), 0);
+	assert_refused(dir, "open to others");
+	if (geteuid() == 0) {
+		assert_int_equal(chmod(shared, 0700), 0);
+		assert_int_equal(chown(shared, NOBODY, NOBODY), 0);
+		assert_refused(dir, "another user's");
+	}
+	rmdir(shared);
+	rmdir(dir);
+}
+
+/* In this order, and not where nothing can be executed. */
+static void test_usual_places(void **state)
+{
+	char run[] = "/tmp/tree-test.XXXXXX", tmp[] = "/tmp/tree-test.XXXXXX";
+	struct tree t;
+	struct err e;
+
+	(void)state;
+	assert_non_null(mkdtemp(run));
+	assert_non_null(mkdtemp(tmp));
+	setenv("XDG_RUNTIME_DIR", run, 1);
+	setenv("TMPDIR", tmp, 1);
+	assert_int_equal(tree_open(&t, NULL, 1, 1, &e), 0);
+	assert_int_equal(strncmp(t.prefix, run, strlen(run)), 0);
+	tree_close(&t);
+	setenv("XDG_RUNTIME_DIR", "/none", 1);
+	assert_int_equal(tree_open(&t, NULL, 1, 1, &e), 0);
+	assert_int_equal(strncmp(t.prefix, tmp, strlen(tmp)), 0);
+	tree_close(&t);
+	if (mount("none", run, "tmpfs", MS_NOEXEC, NULL) == 0) {
+		setenv("XDG_RUNTIME_DIR", run, 1);
+		assert_int_equal(tree_open(&t, NULL, 1, 1, &e), 0);
+		assert_int_equal(strncmp(t.prefix, tmp, strlen(tmp)), 0);
+		tree_close(&t);
+		assert_int_equal(tree_open(&t, run, 1, 1, &e), 0); /* as he likes */
+		tree_close(&t);
+		umount(run);
+	}
+	unsetenv("XDG_RUNTIME_DIR");
+	unsetenv("TMPDIR");
+	assert_int_equal(rmdir(run), 0);
+	assert_int_equal(rmdir(tmp), 0);
+}
+
+/* What is mounted in the tree is left alone, and in the way of nothing else. */
+static void test_mounted(void **state)
+{
+	struct file_attr dir = attr_of(S_IFDIR | 0755, 1, 0), attr = attr_of(S_IFREG | 0644, 1, 0);
+	cleanup_fd int fd = -1;
+	char path[PATH_MAX];
+
+	(void)state;
+	begin_at("/tmp");
+	put("/a/b", &dir);
+	put("/c/d", &dir);
+	snprintf(path, sizeof(path), "%s/a/b", tree.prefix);
+	if (mount("none", path, "tmpfs", 0, NULL) == 0) {
+		fd = open(path, O_PATH);
+		assert_int_equal(tree_put(&tree, "/a/b", &attr, "", 0, NULL), -EBUSY);
+		assert_true(tree_put(&tree, "/a/b/c", &attr, "", 0, NULL) < 0);
+		tree_remove(&tree, "/a"); /* with the mount, which goes on */
+		put("/a", &attr);
+		put("/c", &attr);
+		assert_int_equal(umount2(tree_fd_path(fd).text, MNT_DETACH), 0);
+	}
+	end();
 }
 
 static void test_on_disk(void **state)
@@ -938,6 +1085,10 @@ static void test_unprivileged(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_left_over),
+		cmocka_unit_test(test_bad_places),
+		cmocka_unit_test(test_usual_places),
+		cmocka_unit_test(test_mounted),
 		cmocka_unit_test(test_on_disk),
 		cmocka_unit_test(test_in_memory),
 		cmocka_unit_test(test_unprivileged),

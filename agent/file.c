@@ -1,0 +1,88 @@
+#include "file.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdbool.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+#include "util.h"
+
+static int64_t ns_of(struct timespec ts)
+{
+	return ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+struct file_attr file_attr_of(const struct stat *st)
+{
+	return (struct file_attr){
+		.mode = st->st_mode,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.nlink = (uint32_t)st->st_nlink,
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.rdev = st->st_rdev,
+		.size = (uint64_t)st->st_size,
+		.blocks = (uint64_t)st->st_blocks,
+		.atime = ns_of(st->st_atim),
+		.mtime = ns_of(st->st_mtim),
+		.ctime = ns_of(st->st_ctim),
+	};
+}
+
+static bool is_settled(const struct stat *st)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return ns_of(now) - ns_of(st->st_ctim) > FILE_SETTLED_NS;
+}
+
+/* File systems whose files are made up as they are read. They have no blocks, so that few others
+ * need to be asked. */
+static bool is_made_up(int fd, const struct stat *st)
+{
+	static const long made_up[] = { PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC,
+		CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC,
+		EFIVARFS_MAGIC };
+	struct statfs fs;
+
+	if (st->st_blocks)
+		return false;
+	if (fstatfs(fd, &fs) < 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(made_up); i++) {
+		if ((long)fs.f_type == made_up[i])
+			return true;
+	}
+	return false;
+}
+
+/* The finalizer of SplitMix64: each bit of the sum so far reaches all of the result. */
+static uint64_t mix(uint64_t sum, uint64_t v)
+{
+	uint64_t x = sum + v + 0x9e3779b97f4a7c15u;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+uint64_t file_version(int fd, const struct stat *st)
+{
+	const uint64_t parts[] = { st->st_dev, st->st_ino, (uint64_t)st->st_size,
+		(uint64_t)ns_of(st->st_mtim), (uint64_t)ns_of(st->st_ctim) };
+	uint64_t sum = 0;
+
+	if (!is_settled(st) || is_made_up(fd, st))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		sum = mix(sum, parts[i]);
+	return sum ? sum : 1;
+}
+
+int file_error(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM ? EIO : -r;
+}

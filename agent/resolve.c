@@ -1,0 +1,175 @@
+/* Theory of operation. The kernel resolves (openat2(2), RESOLVE_IN_ROOT, Linux 5.6), so that every
+ * rule and errno of path_resolution(7) is its own; /proc says afterwards where that has led.
+ *
+ * What /proc/self/fd says of a file in another mount namespace begins at that namespace's root. A
+ * target that was chroot(2)ed has a root further down, whose own name is cut off in front. */
+#include "resolve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "util.h"
+
+/* How often a path with ".." is tried while the target is renaming directories (openat2(2)). */
+#define RACE_TRIES 64
+
+#define DELETED " (deleted)"
+
+bool resolve_take(struct span text, char path[PATH_MAX])
+{
+	if (text.len > PROTO_FILE_PATH_MAX)
+		return false;
+	if (text.len) {
+		if (*(const char *)text.data != '/' || memchr(text.data, '\0', text.len))
+			return false;
+		memcpy(path, text.data, text.len);
+	}
+	path[text.len] = '\0';
+	return true;
+}
+
+int resolve_open(const struct target *t, const char *path, int flags, mode_t mode)
+{
+	const struct open_how how = {
+		.flags = (uint64_t)(flags | O_CLOEXEC),
+		.mode = mode,
+		.resolve = RESOLVE_NO_MAGICLINKS | (t->root < 0 ? 0 : RESOLVE_IN_ROOT),
+	};
+	long fd = -1;
+
+	for (int i = 0; i < RACE_TRIES; i++) {
+		fd = syscall(
+			SYS_openat2, t->root < 0 ? AT_FDCWD : t->root, path, &how, sizeof(how));
+		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+			break;
+	}
+	return fd < 0 ? -errno : (int)fd;
+}
+
+const char *resolve_fd_path(int fd, char path[RESOLVE_FD_PATH])
+{
+	snprintf(path, RESOLVE_FD_PATH, "/proc/self/fd/%d", fd);
+	return path;
+}
+
+int resolve_again(int fd, int flags)
+{
+	char path[RESOLVE_FD_PATH];
+	int again = open(resolve_fd_path(fd, path), flags | O_CLOEXEC);
+
+	return again < 0 ? -errno : again;
+}
+
+/* --- names --- */
+
+static ssize_t fd_name(int fd, char name[PATH_MAX])
+{
+	char path[RESOLVE_FD_PATH];
+	ssize_t n = readlink(resolve_fd_path(fd, path), name, PATH_MAX - 1);
+
+	if (n < 0)
+		return -errno;
+	name[n] = '\0';
+	return n;
+}
+
+/* Whether the name is what the file is called, rather than what the kernel says of a removed one.
+ */
+static bool is_there(const struct target *t, int fd, const char *path)
+{
+	cleanup_fd int there = resolve_open(t, path, O_PATH | O_NOFOLLOW, 0);
+	struct stat a, b;
+
+	return there >= 0 && fstat(there, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* The part of a name that is beneath the root; NULL: none is, as the root was renamed just then. */
+static const char *beneath(const char *name, const char *root, size_t root_len)
+{
+	if (root_len == 1) /* "/" */
+		return name;
+	if (strncmp(name, root, root_len) != 0)
+		return NULL;
+	if (name[root_len] == '\0')
+		return "/";
+	return name[root_len] == '/' ? name + root_len : NULL;
+}
+
+ssize_t resolve_name(const struct target *t, int fd, char path[PATH_MAX])
+{
+	static const size_t deleted = sizeof(DELETED) - 1;
+	char name[PATH_MAX], root[PATH_MAX] = "/";
+	ssize_t n = fd_name(fd, name), root_len = t->root < 0 ? 1 : fd_name(t->root, root);
+	const char *rest;
+	size_t len;
+
+	if (n < 0 || root_len < 0)
+		return MIN(n, root_len);
+	rest = beneath(name, root, (size_t)root_len);
+	if (!rest)
+		return -ENOENT;
+	len = strlen(rest);
+	if (len > deleted && strcmp(rest + len - deleted, DELETED) == 0 && !is_there(t, fd, rest))
+		return -ENOENT;
+	memcpy(path, rest, len + 1);
+	return (ssize_t)len;
+}
+
+/* --- places --- */
+
+/* The name in a path that the calls act upon. */
+static const char *last_of(const char *path)
+{
+	const char *p = path + strlen(path);
+
+	while (p > path && p[-1] == '/')
+		p--;
+	while (p > path && p[-1] != '/')
+		p--;
+	return p;
+}
+
+/* dir's canonical path becomes that of the name in it. */
+static int append_last(struct place *p, size_t len)
+{
+	size_t n = strcspn(p->last, "/");
+
+	if (len == 1)
+		len = 0; /* "/" */
+	if (len + 1 + n >= PATH_MAX)
+		return -ENAMETOOLONG;
+	p->path[len] = '/';
+	memcpy(p->path + len + 1, p->last, n);
+	p->path[len + 1 + n] = '\0';
+	return 0;
+}
+
+int resolve_place(const struct target *t, const char *path, struct place *p)
+{
+	const char *last = last_of(path);
+	char parent[PATH_MAX];
+	cleanup_fd int dir = -1;
+	ssize_t n;
+	int r;
+
+	if (!*path)
+		return -ENOENT;
+	snprintf(parent, sizeof(parent), "%.*s", (int)(last - path), path);
+	/* Nothing but slashes: the calls themselves say what is wrong with a root. */
+	p->last = *last && *last != '/' ? last : "/";
+	dir = resolve_open(t, *parent ? parent : "/", O_PATH | O_DIRECTORY, 0);
+	if (dir < 0)
+		return dir;
+	n = resolve_name(t, dir, p->path);
+	r = n < 0 ? (int)n : append_last(p, (size_t)n);
+	if (r < 0)
+		return r;
+	p->dir = take_fd(&dir);
+	return 0;
+}

@@ -1,0 +1,109 @@
+#!/bin/bash
+# Files as programs handle them: they say the same as in the target, and leave the same there.
+#   ONLY=text: only the tests that have it in their name
+. "$(dirname "$0")/../lib.sh"
+target_root
+
+provide "$guests/files-go" files-go
+provide "$guests/Tour.class" Tour.class
+for file in files.py files.js; do
+	provide "$here/guest/$file" $file
+done
+mkdir $T/tmp $root$T/tmp
+
+reads() { [[ $1 != *${ONLY:-}* ]] || same_program "$1" "" "${@:2}"; }
+app_reads() { [[ $1 != *${ONLY:-}* ]] || same_program "$1" "--fs-read-only ^/app/" "${@:2}"; }
+writes() { [[ $1 != *${ONLY:-}* ]] || same_program "$1, --fs-mode write" "--fs-mode write" "${@:2}"; }
+
+# ---- reading -------------------------------------------------------------------------------------------------
+
+trees=(/data/dir /etc/app /app/tree /srv/work/dir /run/secrets/kubernetes.io)
+reads "Go" $T/bin/files-go read "${trees[@]}"
+reads "python" $python $T/bin/files.py read "${trees[@]}"
+reads "node" node $T/bin/files.js read "${trees[@]}"
+reads "Java" java -cp $T/bin Tour read "${trees[@]}"
+reads "Java, mapped" java -cp $T/bin Tour map /data/big /data/lines
+app_reads "python imports" $python $T/bin/files.py import
+app_reads "node requires" node /app/main.js
+app_reads "node imports" node --input-type=module -e 'import {readFileSync} from "fs"; import hello from "/app/node_modules/hello/lib/hello.js"; console.log(hello(), readFileSync("/app/config.ini", "utf8"))'
+app_reads "all of an application's files" $T/bin/files-go read /app
+
+# shellcheck disable=SC2016  # the guest's shell expands it
+{
+	reads "bash" bash -c 'cd /app && . ./greeting.env && echo "$greeting" && pwd -P && cat <config.ini
+		for f in tree/*/*/*; do [ -s "$f" ] && [ -r "$f" ] && [ ! -x "$f" ] && echo "$f"; done
+		read -r first </data/lines && echo "$first"; mapfile -t all </data/lines; echo "${#all[@]}"
+		shopt -s globstar dotglob; echo /etc/app/** ./tree/**/file1*; cd - && cd /data/to-dir && pwd && pwd -P
+		[ /data/hard1 -ef /data/hard2 ] && [ /data/small -nt /nothing ] && [ ! /data/small -nt /data/lines ]; echo $?
+		cat </data/nothing; echo $?'
+	reads "dash" sh -c 'cd /data/dir/sub; cat ../file - <deeper; ls; cd ..; for f in *; do echo "$f"; done; test -L back && echo link'
+	reads "command substitution and here-documents" bash -c 'x=$(</data/small); cat - /data/small <<<"$x"; wc -c /data/small </data/lines'
+	reads "xargs and pipes" sh -c 'find /app/tree -type f -print0 | sort -z | xargs -0 -n 3 cat | sha256sum'
+	reads "awk, sed, sort, head, join" sh -c 'awk "END {print NR, FILENAME}" /data/lines; sed -n 5,7p /data/lines; sort -R /data/lines | wc -l; tail -n 2 /data/lines; tail -c 20 /data/big | od -c; diff /data/small /data/relative && cmp /data/small /data/hard1'
+	reads "cp -a to this machine" sh -c 'cp -a /app/tree /data/dir /data/names '$T'/tmp && cd '$T'/tmp && find . -exec stat -c "%n %A %u %g %Y" {} + | grep -v "^\. " | sort; find . -type f -exec sha256sum {} + | sort; rm -rf '$T'/tmp/*'
+}
+reads "find" find /app /data/dir /etc/app /srv/work ! -type d -printf '%p %y %m %U %G %s %T@ %l\n'
+reads "find -type d" find /app /data/dir -type d -printf '%p %m %U %G %T@\n'
+reads "find -newer, -size, -empty, -samefile" find /data -maxdepth 1 \( -size +60M -o -empty -o -newer /data/dir -o -samefile /data/hard1 \)
+reads "find -L" find -L /app -name 'file1*'
+reads "ls -lR" sh -c 'ls -lRn --time-style=+%s.%N /app/tree /data/names | grep -v "^total\|^d"'
+reads "ls of what has all types" sh -c 'ls -AF --quoting-style=escape /data /data/names; ls -d /data/nothing'
+reads "ls of 10,000" sh -c 'ls -U /data/many | wc -l; ls -l /data/many | grep -v ^total | cksum'
+reads "stat" stat -c '%n %F %a %u %g %s %y' /data/small /data/relative /data/null /data/fifo /data/sparse /data/set-id
+reads "stat -f" stat -f -c '%n %T %S %l' /data /data/small /full
+reads "tar" sh -c 'tar -C / -cf - --sort=name app data/dir data/names etc/app data/small data/hard1 data/hard2 data/fifo | sha256sum'
+reads "tar of a sparse file" sh -c 'tar -C /data -Scf - sparse | sha256sum'
+reads "sha256sum" sha256sum /data/big /data/lines /data/empty /data/version /app/config.ini
+reads "grep -r" sh -c 'grep -rc line /app /data/dir /data/lines | sort; grep -rl "file 7 " /app/tree; grep -F last /data/sparse'
+reads "du" du -b /data/small /data/lines
+reads "namei, realpath, readlink" sh -c 'namei -m /data/chain; realpath /data/chain /data/dir/back /data/self/self/step7; readlink -e /data/loop-a; readlink /data/up'
+reads "file times by date -r, test -nt" sh -c 'date -u -r /data/small +%s.%N; date -u -r /data/relative +%s.%N'
+reads "a remote program" /data/echo "of the target"
+reads "a remote script" /data/script "of the target"
+reads "env runs a remote program" env /data/script x
+# shellcheck disable=SC2016
+reads "a shell finds a remote program in PATH" sh -c 'PATH=/data:$PATH; command -v script; script a b; cd /data; ./no-script'
+reads "ldd, readelf" sh -c 'readelf -h /data/echo | grep Type'
+reads "git log" git -c safe.directory=/app-source -C /app-source log --stat --format='%H %s'
+reads "git status" git --no-optional-locks -c safe.directory=/app-source -C /app-source status --short --branch
+reads "git diff, show, grep" sh -c 'cd /app-source && git() { command git -c safe.directory=/app-source "$@"; }; git diff; git show v2:README; git grep -n changed; git fsck; git cat-file --batch-all-objects --batch-check | cksum'
+reads "git clone" sh -c 'git -c safe.directory=/app-source -c safe.directory=/app-source/.git clone -q /app-source '$T'/tmp/clone && git -C '$T'/tmp/clone log --format=%H; rm -rf '$T'/tmp/clone'
+reads "sqlite3, read-only" sqlite3 -readonly /srv/work/database.db 'select count(*), sum(id), max(name) from t'
+reads "sqlite3, immutable" sqlite3 'file:/srv/work/database.db?immutable=1' 'select name from t where id % 100 = 7; pragma integrity_check'
+
+# ---- writing -------------------------------------------------------------------------------------------------
+
+writes "Go" $T/bin/files-go write /srv/work
+writes "python" $python $T/bin/files.py write /srv/work
+writes "node" node $T/bin/files.js write /srv/work
+writes "Java" java -cp $T/bin Tour write /srv/work
+
+# shellcheck disable=SC2016
+{
+	writes "redirections" bash -c 'cd /srv/work; echo one >new; echo two >>new; echo three >>log; : >file; cat <new >copy
+		exec 7<>other; read -r -u 7 line; echo "at $line" >&7; exec 7>&-; cat other; set -C; echo x >new; echo $?; echo y >|empty; cat empty
+		for i in 1 2 3 4 5; do echo $i; done | tee many | wc -l; cat many nothing >both 2>&1; mkdir -p a/b/c && cd a/b && pwd >where && cat where'
+	writes "sed -i, sort -o, truncate, dd, touch, install" sh -c 'cd /srv/work; sed -i s/0123/abcd/ file; sort -ro log log; truncate -s 5000 empty
+		dd if=/data/lines of=blocks bs=1000 count=10 seek=20 conv=notrunc status=none; touch -d @1000000.5 log; touch -r log file; touch void/new
+		install -m 750 -d made; install -m 4711 other made/installed; rm -f void/new; cat log blocks | cksum'
+	writes "cp, mv, ln, rm" sh -c 'cd /srv/work; cp -a /data/dir copied; cp -p /data/small .; cp --sparse=always /data/echo e; mv file moved; mv copied/sub sub2
+		mv link void; ln other third; ln -s /data/small far; ln -sfn dir dirlink; rm -r full; rm -f nothing; rmdir sub2/subsub 2>&1; cp -r dir dir; mv -T dir/dir again 2>&1; ls -R'
+	writes "tar x" sh -c 'cd /srv/work; tar -C / -cf - app data/dir data/small data/hard1 data/hard2 data/fifo | tar -xpf - && tar -C /srv/work -cf - --sort=name --mtime=@0 app data | sha256sum'
+	writes "unpack, pack, compress" sh -c 'cd /srv/work; gzip -k blocks; gzip -dc blocks.gz | cmp - blocks; gzip -n <other >o.gz; gunzip o.gz; rm blocks.gz; split -b 10000 blocks part-; cat part-* | cmp - blocks; rm part-*'
+	writes "chmod -R, chown -R" sh -c 'cd /srv/work; chmod -R u=rwX,go= dir; chmod 1777 void; chown -R 1000:1000 full; chown -h 5:6 link; chgrp 7 file; chmod -c u+s log'
+	writes "git" sh -c 'export GIT_AUTHOR_DATE=2020-01-01T00:00:00Z GIT_COMMITTER_DATE=2020-01-01T00:00:00Z; cd /srv/work && git init -q -b main r && cd r &&
+		git config user.name Guest && git config user.email guest@test.invalid && cp ../blocks ../other . && git add . && git commit -qm one && echo more >>other &&
+		git commit -qam two && git checkout -qb side HEAD~ && echo s >side && git add side && git commit -qm three && git merge -q -m four main && git log --format=%H\ %s &&
+		git status --short && git -c pack.threads=1 gc -q && git fsck; rm -rf .git/index .git/gc.pid'
+	writes "sqlite3" sqlite3 /srv/work/database.db 'update t set name = upper(name) where id < 100; insert into t values (5000, "new"); delete from t where id = 7; select count(*) from t; pragma integrity_check; vacuum'
+	writes "sqlite3, two programs" sh -c 'cd /srv/work; sqlite3 database.db "create table u (x)"; (sqlite3 -cmd ".timeout 10000" database.db "insert into u values (1)" & sqlite3 -cmd ".timeout 10000" database.db "insert into u values (1)"; wait); sqlite3 database.db "select sum(x) from u"; rm database.db'
+	writes "sqlite3 with a write-ahead log" sqlite3 /srv/work/database.db 'pragma journal_mode=wal; update t set name = "w" where id = 3; select name from t where id = 3; pragma journal_mode=delete'
+	writes "a new program that runs" sh -c 'cd /srv/work; printf "#!/bin/sh\necho I run: \$0 \$1\n" >run; chmod +x run; ./run 1; /srv/work/run 2; cp /data/echo prog; ./prog hello; rm prog'
+	writes "many files" bash -c 'cd /srv/work; mkdir many; for i in {1..500}; do echo $i >many/$i; done; ls many | wc -l; cat many/* | cksum; rm many/*[02468]; ls many | cksum'
+	writes "several programs at once" bash -c 'cd /srv/work; for i in {1..8}; do (for j in {1..50}; do echo "$i $j" >>of-$i; done; mv of-$i done-$i) & done; wait; cat done-* | cksum'
+	writes "make" sh -c 'cd /srv/work; printf "all: out\nout: file other\n\tcat file other >out\n" >Makefile; make -s; touch -d 2001-01-01 out; make; make; rm Makefile'
+}
+
+nothing_kept "after all of them"
+nothing_left "after all of them"
+finish

@@ -1,0 +1,133 @@
+#!/bin/bash
+# What goes wrong with files: it is said, by an errno and where that is not enough by one clear line; and no half file is
+# taken for a whole one.
+. "$(dirname "$0")/../lib.sh"
+target_root
+work_anew
+
+# guest OPTIONS PROGRAM...: its output is in out, its words and ours in err, its status in $status.
+guest() {
+	local options=$1
+	shift
+	# shellcheck disable=SC2046,SC2086
+	timeout "$PATIENCE" $(beneath_root $options) "$@" >out 2>err </dev/null
+	status=$?
+}
+said() { grep '^mirrord-trace: ' err; }
+lines() { said | wc -l; }
+
+# ---- limits ----------------------------------------------------------------------------------------------------------
+
+guest "--fs-file-max 1M" cat /data/big
+is "--fs-file-max: an open fails" "$status $(wc -c <out) $(grep -c 'File too large' err)" "1 0 1"
+like "--fs-file-max: one line says what to do" "$(lines) $(said)" "1 *data/big*--fs-file-max*"
+guest "--fs-file-max 1M" cksum /data/lines
+is "--fs-file-max: a smaller one is read" "$(<out)" "$(in_root cksum /data/lines)"
+guest "--fs-file-max 1M" tail -c 4 /data/sparse
+is "--fs-file-max: holes are no content" "$(<out)" last
+guest "--fs-file-max 1M" stat -c %s /data/big
+is "--fs-file-max: a file that is only looked at" "$(<out)" 67108864
+guest "--fs-tree-max 300K" sh -c 'cat /data/lines >/dev/null && echo one; exec 7</data/lines; cat /data/echo /app-source/.git/packed-refs /data/big | wc -c'
+like "--fs-tree-max: an open fails" "$(head -n 1 out) $(cat err)" "one *data/big*"
+like "--fs-tree-max: one line says what to do" "$(said)" "*--fs-tree-max*"
+
+# ---- a full file system ------------------------------------------------------------------------------------------------
+
+guest "--fs-mode write" dd if=/data/big of=/full/file bs=64k count=16 conv=fsync status=none
+is "ENOSPC: fsync says it" "$status $(grep -c 'No space left' err)" "1 2"
+like "ENOSPC: one line names the file" "$(said)" "*full/file*"
+in_root rm -f /full/file
+guest "--fs-mode write" sh -c 'head -c 1000000 /data/big >/full/file; echo its own end; exit 7'
+is "ENOSPC, without fsync: the guest's own status" "$status $(<out)" "7 its own end"
+like "ENOSPC, without fsync: it is said" "$(said)" "*full/file*No space left*"
+in_root rm -f /full/file
+guest "--fs-mode write" sh -c 'head -c 100000 /data/big >/full/file'
+is "room again: nothing is said" "$status $(cat err) $(in_root stat -c %s /full/file)" "0  100000"
+in_root rm -f /full/file
+
+# ---- rights --------------------------------------------------------------------------------------------------------------
+
+guest "--fs-mode write" sh -c 'echo x >/readonly/new'
+like "EROFS" "$status $(cat err)" "[12] *Read-only file system*"
+guest "" sh -c 'echo x >/data/small'
+like "written to in mode read: this machine has no such directory" "$status $(cat err)" "[12] *"
+is "written to in mode read: the target's is as it was" "$(<$root/data/small)" "hello from the target"
+
+# ---- the link is cut in the middle ------------------------------------------------------------------------------------------
+
+# cut BYTES OPTIONS PROGRAM...: after so many bytes.
+cut_link() {
+	slow_link 0 "$1"
+	via="$mirrord_trace --agent unix:$T/slow.sock"
+	guest "${@:2}"
+	via=
+	end_slow_link
+}
+cut_link 3000000 "--on-link-loss fail" cat /data/big
+is "the link is cut while a file comes: it cannot be opened" "$status $(wc -c <out)" "1 0"
+like "the link is cut while a file comes: it is said" "$(cat err)" "*mirrord-trace: *lost*Input/output error*"
+cut_link 3000000 "" cat /data/big
+is "the link is cut while a file comes, the guest is ended" "$status $(wc -c <out)" "125 0"
+cut_link 300000 "--on-link-loss fail" sh -c 'ls /data/many | wc -l'
+is "the link is cut while entries come: none of them" "$(<out)" 0
+cut_link 1000000 "--on-link-loss fail" sh -c 'cat /data/small; cat /data/big; cat /data/small; cat /data/lines; echo end'
+like "the link is lost: what was read may be read, or fails" "$(tail -n 1 out) $(head -n 1 out)" "end hello*"
+
+work_anew
+cut_link 3000000 "--fs-mode write --on-link-loss fail" sh -c 'head -c 30000000 /dev/zero >/srv/work/new; echo $?'
+like "the link is cut while a file goes: it is said, and which" "$(said)" "*srv/work/new*"
+guest "--fs-mode write" sh -c 'cat /dev/zero | head -c 3000000 >/srv/work/new'
+is "and then it goes" "$status $(stat -c %s $root/srv/work/new)" "0 3000000"
+
+# ---- ends ---------------------------------------------------------------------------------------------------------------------
+
+# A killed guest: what it has written is in the target.
+work_anew
+mkfifo orders
+# shellcheck disable=SC2046
+$(beneath_root --fs-mode write) $T/bin/glibc/fs <orders >out 2>err &
+tracer=$!
+exec 7>orders
+echo 'openat f cwd /srv/work/new wronly|creat 0644' >&7
+echo 'fill f 0123456789abcdef 1000' >&7
+await says out 16000
+for pid in $(ps -o pid= --ppid $tracer); do
+	[ "$(cat "/proc/$pid/comm")" != fs ] || kill -KILL "$pid"
+done
+ends "a killed guest: its status is ours" $tracer 137
+exec 7>&-
+is "a killed guest: what it has written is there" "$(stat -c %s $root/srv/work/new)" 16000
+nothing_kept "a killed guest"
+
+# A killed supervisor leaves its copies to the next one.
+# shellcheck disable=SC2046
+$(beneath_root) $T/bin/glibc/fs <orders >out 2>err &
+tracer=$!
+exec 7>orders
+echo 'openat f cwd /data/lines rdonly' >&7
+await says out '^3$'
+is "a killed supervisor: copies are not for others to read" \
+	"$(setpriv --reuid 65534 --regid 65534 --clear-groups find $T/xdg -name lines 2>/dev/null)" ""
+ok "a killed supervisor: there were copies" test -n "$(find $T/xdg -name lines)"
+kill -KILL $tracer
+status_of $tracer
+exec 7>&-
+guest "" cat /data/small
+is "a killed supervisor: the next one works" "$status $(<out)" "0 hello from the target"
+nothing_kept "a killed supervisor: the next one removes what was left"
+
+# Where copies are kept.
+mkdir kept
+guest "--fs-dir $T/kept" sh -c "cat /data/small; find $T/kept -name small"
+is "--fs-dir: copies are there" "$status $(grep -c "^$T/kept/.*/small" out)" "0 1"
+is "--fs-dir: and gone" "$(find kept -mindepth 2)" ""
+guest "--fs-dir $T/nowhere" true
+like "--fs-dir: it is not there: one line" "$status $(lines) $(cat err)" "125 1 mirrord-trace: *$T/nowhere*"
+mount -t tmpfs -o noexec tmpfs $T/xdg
+guest "" /data/script a
+is "XDG_RUNTIME_DIR is noexec: programs of the target run" "$status $(<out)" "0 /data/script a"
+umount $T/xdg
+
+nothing_kept "after all of them"
+nothing_left "after all of them"
+finish
