@@ -86,7 +86,7 @@ $(BUILD)/mirrord-agent: $(AGENT) $(COMMON)
 
 $(BUILD)/mirrord-trace: $(TRACER) $(COMMON)
 	$(call say,LINK,$@)
-	$(Q)$(C) -o $@ $^ -lseccomp -lpcre2-8 -lresolv
+	$(Q)$(C) -o $@ $^ -lseccomp -lpcre2-8 -lresolv -lxxhash
 
 .PHONY: build/current
 build/current: $(BUILD)/mirrord-trace $(BUILD)/mirrord-agent
@@ -98,7 +98,7 @@ build/current: $(BUILD)/mirrord-trace $(BUILD)/mirrord-agent
 $(BUILD)/test/unit/%: test/unit/%.c $(COMMON) | $(SKEL)
 	$(call say,TEST,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(C) -I. -Icommon -Itracer -Iagent -I$(BUILD)/agent -o $@ $< $(COMMON) $(UNIT_OBJS) -lcmocka -lseccomp -lpcre2-8 -lresolv
+	$(Q)$(C) -I. -Icommon -Itracer -Iagent -I$(BUILD)/agent -o $@ $< $(COMMON) $(UNIT_OBJS) -lcmocka -lseccomp -lpcre2-8 -lresolv -lxxhash
 
 .PHONY: unit
 unit: $(UNIT)

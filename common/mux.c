@@ -204,8 +204,7 @@ static void ask_sources(struct mux *mux)
 {
 	enum mux_more more = MUX_MORE;
 
-	while (more != MUX_PAUSE && !list_empty(&mux->sources) &&
-		buf_len(&mux->out) < MUX_OUT_LOW) {
+	while (more != MUX_PAUSE && !list_empty(&mux->sources) && mux_source_has_room(mux)) {
 		struct mux_source *s = list_entry(mux->sources.next, struct mux_source, link);
 
 		more = s->more(s, mux);
@@ -232,8 +231,10 @@ static int write_out(struct mux *mux)
 			break;
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		if (n > 0)
+		if (n > 0) {
 			buf_consume(&mux->out, (size_t)n);
+			mux->sent += (uint64_t)n;
+		}
 	}
 	loop_set(mux->loop, &mux->watch, EPOLLIN | (has_queued(mux) ? EPOLLOUT : 0));
 	return 0;

@@ -54,7 +54,7 @@ enum mux_more {
 struct mux_source {
 	struct list link;
 	uint64_t at; /* how many bytes of `later`, ever, go before it */
-	/* Send the next few, at most MUX_OUT_LOW bytes, with mux_source_send(). */
+	/* Send the next few with mux_source_send(), at most while there is room. */
 	enum mux_more (*more)(struct mux_source *s, struct mux *mux);
 };
 
@@ -67,6 +67,7 @@ struct mux {
 	struct list sources; /* what goes after `out` */
 	struct buf later;    /* and after the first source */
 	uint64_t later_gone; /* how many bytes have left `later`, ever */
+	uint64_t sent;       /* how many the socket has taken, ever */
 	struct htab channels;
 	struct list waiting; /* channels that want room in out */
 	struct deferred flush;
@@ -131,8 +132,13 @@ static inline bool mux_source_waits(const struct mux_source *s)
 	return !list_empty(&s->link);
 }
 
-/* mux_source_send() - only from its more(). */
+/* mux_source_send(), mux_source_has_room() - only from its more(). */
 void mux_source_send(struct mux *mux, const struct msg *m);
+
+static inline bool mux_source_has_room(const struct mux *mux)
+{
+	return buf_len(&mux->out) < MUX_OUT_LOW;
+}
 
 /* mux_flush() - write what is queued until it is gone, waiting for the peer up to ms in all. */
 void mux_flush(struct mux *mux, unsigned ms);

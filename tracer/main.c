@@ -18,7 +18,7 @@
 #define KILL_AFTER_MS 5000
 #define KILL_AGAIN_MS 100
 
-/* How long the last bytes of a guest that has ended may take to leave. */
+/* How long the last bytes of a guest that has ended may wait until some of them leave. */
 #define DRAIN_MS 5000
 
 static void kill_guest(struct timer *t)
@@ -110,6 +110,7 @@ static void tracer_done(struct tracer *tr)
 static void drain(struct tracer *tr)
 {
 	uint64_t end = now_ns() + DRAIN_MS * UINT64_C(1000000);
+	uint64_t sent = tr->link.mux.sent;
 
 	fs_finish(&tr->fs);
 	while (now_ns() < end &&
@@ -118,6 +119,9 @@ static void drain(struct tracer *tr)
 		loop_timer(&tr->loop, &tr->drain_timer, DRAIN_MS);
 		if (loop_turn(&tr->loop) < 0)
 			return;
+		if (tr->link.mux.sent != sent)
+			end = now_ns() + DRAIN_MS * UINT64_C(1000000);
+		sent = tr->link.mux.sent;
 	}
 }
 

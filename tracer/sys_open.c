@@ -88,8 +88,8 @@ static int attend_copy(struct opening *o)
 	struct tree_node *node = tree_node(&f->fs->tree, f->copy);
 
 	if (f->want & FILE_WRITE)
-		return writeback_opened(&f->fs->writeback, node, f->copy, f->path, f->query.id,
-			f->want & FILE_APPEND);
+		return writeback_opened(
+			&f->fs->writeback, node, f->copy, f->path, f->query.id, f->want);
 	if (f->want & FILE_READ && S_ISREG(f->attr.mode))
 		fs_watch(&f->fs->watches, f->copy, f->path, false);
 	return 0;

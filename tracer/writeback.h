@@ -10,9 +10,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "htab.h"
 #include "list.h"
 #include "loop.h"
 #include "proto.h"
+#include "remote.h"
+
+/* While the guest keeps writing, and says nothing, it is looked at so often. */
+#define WRITEBACK_PACE_MS 10
+
+/* A file of this size or less is compared as a whole whenever it was changed. In a larger one that
+ * grew only what was added is sent at once; whether it was changed in place as well is found out
+ * later: a second, and 4 ns per byte of it; by a barrier; or when it is closed. */
+#define WRITEBACK_EXACT    (1u << 20)
+#define WRITEBACK_LATER_NS 1000000000u
+#define WRITEBACK_BYTE_NS  4
+
+/* What is compared in one turn of the loop. */
+#define WRITEBACK_TURN (4u << 20)
+
+/* Files that were closed are remembered for so long, in case that the agent has failed to write. */
+#define WRITEBACK_RECORDS_MAX 1024
 
 struct call;
 struct tracer;
@@ -20,19 +38,31 @@ struct tree_node;
 
 struct writeback {
 	struct tracer *tracer;
-	struct watch watch; /* of inotify */
-	struct list files;  /* opened for writing */
-	bool failed;        /* something the guest wrote did not reach the target: that was said */
+	struct watch watch;   /* of inotify; fd -1: not in use */
+	struct list files;    /* opened for writing */
+	struct list changed;  /* those of them that have something to be looked at */
+	struct htab by_watch; /* files by watch descriptor */
+	struct timer pace;
+	struct deferred tidy; /* files that may be over */
+	struct list records;  /* what was written to, the oldest first */
+	unsigned nrecords;
+	bool failed; /* something the guest wrote did not reach the target: that was said */
+	bool finishing, finished;
+	bool asked; /* whether the agent has it all */
+	struct remote_query last;
 };
 
 int writeback_init(struct writeback *w, struct tracer *tr);
+
+/* writeback_done() - what failed is said once more. Idempotent. */
 void writeback_done(struct writeback *w);
 
 /* writeback_opened() - the guest is about to get a descriptor for writing to the copy behind
  * path_fd, whose canonical path is `path`, for people; handle: the agent's, which is ours from here
- * on. append: O_APPEND. 0 or -errno (then the handle is closed). */
+ * on. want: as in the file_open; with FILE_TRUNC the copy is empty already. 0 or -errno (then the
+ * handle is closed). */
 int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, const char *path,
-	uint32_t handle, bool append);
+	uint32_t handle, uint32_t want);
 
 /* writeback_before_send() - what the guest has changed so far goes on the link first (mux.h). */
 void writeback_before_send(struct writeback *w);
@@ -42,20 +72,24 @@ void writeback_before_send(struct writeback *w);
 bool writeback_has_unsent(const struct tree_node *node);
 
 /* writeback_sync() - a barrier for the copy behind fd (-1: for all of them): the call is answered
- * with 0, or the failure, when the agent has it all, mapped memory included. False: the descriptor
- * is none of ours, and the call was left alone. */
+ * with 0, or the failure, when the agent has it all, mapped memory included; with -1 the kernel
+ * does the call then. False: there is nothing of ours behind fd, and the call was left alone. */
 bool writeback_sync(struct writeback *w, struct call *c, int fd);
 
-/* writeback_exec_or_exit() - a process that may have mapped copies is ending. */
+/* writeback_process_ends() - a process that may have mapped copies is ending, or executes another
+ * program. */
 void writeback_process_ends(struct writeback *w);
 
 /* writeback_is_sending() - the agent does not have it all yet. After the guest has ended,
- * writeback_finish() begins the last barrier. */
+ * writeback_finish() begins the last barrier. As long as the link makes progress (mux.sent) it is
+ * worth waiting for. */
 void writeback_finish(struct writeback *w);
 bool writeback_is_sending(const struct writeback *w);
 
 /* writeback_message() - file_failed. */
 void writeback_message(struct writeback *w, const struct msg *m);
+
+/* writeback_link_lost() - the handles are gone, and with them what was not sent. */
 void writeback_link_lost(struct writeback *w);
 
 #endif

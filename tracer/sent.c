@@ -1,0 +1,224 @@
+/* Theory of operation. A hash of zero stands for a block of zeros, however long, and for one beyond
+ * the end: so a new array is that of an empty file, holes need not be read, and a file that becomes
+ * longer by a hole is made so by its size alone. */
+#include "sent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util.h"
+
+static const XXH128_hash_t zeros;
+static const XXH128_hash_t unknown = { UINT64_MAX, UINT64_MAX };
+
+/* --- hashes --- */
+
+static bool is_zero(const uint8_t *p, size_t n)
+{
+	return !n || (!*p && memcmp(p, p + 1, n - 1) == 0);
+}
+
+static XXH128_hash_t hash_of(const uint8_t *p, size_t n)
+{
+	return is_zero(p, n) ? zeros : XXH3_128bits(p, n);
+}
+
+static bool is_same(XXH128_hash_t a, XXH128_hash_t b)
+{
+	return a.low64 == b.low64 && a.high64 == b.high64;
+}
+
+static size_t blocks_of(uint64_t size)
+{
+	return (size_t)((size + SENT_BLOCK - 1) / SENT_BLOCK);
+}
+
+/* There shall be a hash for each block of a file of that size. */
+static int reserve(struct sent *s, uint64_t size)
+{
+	size_t n = blocks_of(size), room = s->nhash ? s->nhash : 16;
+	XXH128_hash_t *hash;
+
+	if (size > SENT_FILE_MAX)
+		return -EFBIG;
+	if (s->append || n <= s->nhash)
+		return 0;
+	while (room < n)
+		room *= 2;
+	hash = realloc(s->hash, room * sizeof(*hash));
+	if (!hash)
+		return -ENOMEM;
+	memset(hash + s->nhash, 0, (room - s->nhash) * sizeof(*hash));
+	s->hash = hash;
+	s->nhash = room;
+	return 0;
+}
+
+/* Of what is beyond the end nothing is kept, and of the block that it goes through nothing is
+ * known. */
+static void forget_from(struct sent *s, uint64_t size)
+{
+	size_t n = blocks_of(size);
+
+	if (n < s->nhash)
+		memset(s->hash + n, 0, (s->nhash - n) * sizeof(*s->hash));
+	if (size % SENT_BLOCK && n <= s->nhash)
+		s->hash[n - 1] = unknown;
+}
+
+static ssize_t read_block(int fd, uint8_t *block, uint64_t at, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t r = pread(fd, block + done, n - done, (off_t)(at + done));
+
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r == 0)
+			break;
+		if (r > 0)
+			done += (size_t)r;
+	}
+	return (ssize_t)done;
+}
+
+/* Go over the holes for which the target's file has zeros, too. */
+static void skip_holes(const struct sent *s, struct sent_pass *p)
+{
+	while (p->at < p->end && is_same(s->hash[p->at / SENT_BLOCK], zeros)) {
+		if (p->data <= p->at) {
+			off_t data = lseek(p->fd, (off_t)p->at, SEEK_DATA);
+
+			p->data = data >= 0 ? (uint64_t)data : errno == ENXIO ? p->end : p->at;
+		}
+		if (p->data < p->at + SENT_BLOCK && p->data < p->end)
+			return;
+		p->at += SENT_BLOCK;
+	}
+}
+
+int sent_know(struct sent *s, int fd, uint64_t size)
+{
+	struct sent_pass p = { .fd = fd, .end = size };
+	uint8_t block[SENT_BLOCK];
+	int r = reserve(s, size);
+
+	s->size = size;
+	if (r < 0 || s->append)
+		return r;
+	forget_from(s, 0);
+	for (skip_holes(s, &p); p.at < size; p.at += SENT_BLOCK, skip_holes(s, &p)) {
+		size_t want = (size_t)MIN(size - p.at, (uint64_t)SENT_BLOCK);
+		ssize_t n = read_block(fd, block, p.at, want);
+
+		if (n < 0)
+			return (int)n;
+		s->hash[p.at / SENT_BLOCK] = hash_of(block, (size_t)n);
+	}
+	return 0;
+}
+
+void sent_done(struct sent *s)
+{
+	free(s->hash);
+	*s = (struct sent){ 0 };
+}
+
+/* --- sending --- */
+
+static void send_bytes(struct sent *s, struct mux *mux, uint64_t offset, const uint8_t *p, size_t n)
+{
+	struct msg m = { .type = MSG_file_write,
+		.id = s->handle,
+		.file_write = { .offset = offset, .bytes = { p, (uint32_t)n } } };
+
+	mux_source_send(mux, &m);
+	s->size = offset + n > s->size ? offset + n : s->size;
+	s->unsure = true;
+}
+
+static void send_size(struct sent *s, struct mux *mux, uint64_t size)
+{
+	struct msg m = { .type = MSG_file_truncate, .id = s->handle, .file_truncate.size = size };
+
+	mux_source_send(mux, &m);
+	s->size = size;
+	s->unsure = true;
+}
+
+static void cut_to(struct sent *s, struct mux *mux, uint64_t size)
+{
+	send_size(s, mux, size);
+	forget_from(s, size);
+}
+
+int sent_begin(struct sent *s, struct sent_pass *p, struct mux *mux, int fd, bool all)
+{
+	struct stat st;
+	int r;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	r = reserve(s, (uint64_t)st.st_size);
+	if (r < 0)
+		return r;
+	if (s->cut)
+		cut_to(s, mux, 0);
+	s->cut = false;
+	if ((uint64_t)st.st_size < s->size)
+		cut_to(s, mux, (uint64_t)st.st_size);
+	*p = (struct sent_pass){ .fd = fd, .end = (uint64_t)st.st_size };
+	if (s->append)
+		p->at = s->size;
+	else if (!all)
+		p->at = s->size / SENT_BLOCK * SENT_BLOCK;
+	return 0;
+}
+
+/* n bytes are in the block now. Those that the target's file has of it, if they are the same, stay;
+ * zeros where it ends before need not be sent. */
+static void send_block(
+	struct sent *s, const struct sent_pass *p, struct mux *mux, const uint8_t *block, size_t n)
+{
+	XXH128_hash_t *was = &s->hash[p->at / SENT_BLOCK], is = hash_of(block, n);
+	uint64_t rest = s->size > p->at ? s->size - p->at : 0;
+	size_t had = (size_t)MIN(rest, (uint64_t)SENT_BLOCK), from = 0;
+
+	if (is_same(is, *was) && (had == n || is_same(is, zeros)))
+		return;
+	if (had < n && is_same(hash_of(block, had), *was))
+		from = had;
+	send_bytes(s, mux, p->at + from, block + from, n - from);
+	*was = had > n ? unknown : is;
+}
+
+int sent_step(struct sent *s, struct sent_pass *p, struct mux *mux)
+{
+	uint8_t block[SENT_BLOCK];
+	ssize_t n = 0;
+
+	if (!s->append)
+		skip_holes(s, p);
+	if (p->at < p->end) {
+		n = read_block(
+			p->fd, block, p->at, (size_t)MIN(p->end - p->at, (uint64_t)SENT_BLOCK));
+		if (n < 0)
+			return (int)n;
+		if ((size_t)n < SENT_BLOCK && p->at + (size_t)n < p->end)
+			p->end = p->at + (size_t)n; /* it was cut meanwhile: the next pass */
+	}
+	if (n && s->append)
+		send_bytes(s, mux, p->at, block, (size_t)n);
+	else if (n)
+		send_block(s, p, mux, block, (size_t)n);
+	p->at += (size_t)n;
+	if (p->at < p->end)
+		return 1;
+	if (s->size < p->end)
+		send_size(s, mux, p->end);
+	return 0;
+}

@@ -1,0 +1,52 @@
+/* What the target's file has of a copy that the guest writes to, and passes over the copy that send
+ * what it lacks.
+ *
+ * Nobody tells which bytes of a file were changed. So a hash is kept of each block as it was sent,
+ * and a pass reads the blocks and sends those that have another one now. Block and hash are made of
+ * the same bytes, read once: what is torn by a write under way has a hash of its own, and the next
+ * pass finds it changed. Sequential writers grow their file; a pass may begin at the old end. */
+#ifndef TRACER_SENT_H
+#define TRACER_SENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <xxhash.h>
+
+#include "mux.h"
+
+#define SENT_BLOCK PROTO_DATA_MAX
+
+/* A larger file cannot be written to: 16 bytes are kept for each block. */
+#define SENT_FILE_MAX (UINT64_C(64) << 30)
+
+struct sent {
+	uint32_t handle; /* the agent's */
+	bool append;     /* whose writes go to the end that the file has there: there is no other
+			    place, and no hashes are kept */
+	bool cut;        /* somebody has cut the file meanwhile: it is begun anew */
+	bool unsure;     /* something was sent since this was last set to false */
+	uint64_t size;   /* of the target's file, as we have left it */
+	XXH128_hash_t *hash;
+	size_t nhash;
+};
+
+struct sent_pass {
+	int fd;           /* of the copy, for reading */
+	uint64_t at, end; /* what is still to be compared */
+	uint64_t data;    /* before it there is nothing but a hole, unless it is below `at` */
+};
+
+/* sent_know() - the target's file is known to have the first `size` bytes of the copy behind fd. 0
+ * or -errno. */
+int sent_know(struct sent *s, int fd, uint64_t size);
+void sent_done(struct sent *s);
+
+/* sent_begin() - a pass over the copy behind fd; all: over the whole of it, not only over what was
+ * added. 0 or -errno. It and sent_step() send by mux_source_send(). */
+int sent_begin(struct sent *s, struct sent_pass *p, struct mux *mux, int fd, bool all);
+
+/* sent_step() - one block more. 1: there may be more; 0: the pass is over; -errno: it is, too. */
+int sent_step(struct sent *s, struct sent_pass *p, struct mux *mux);
+
+#endif

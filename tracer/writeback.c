@@ -1,0 +1,869 @@
+/* Theory of operation. A file that is open for writing is watched by inotify. When it was changed,
+ * a pass over it (sent.h) gets a place on the link, as a source (mux.h), which makes its messages
+ * when there is room. A pass sees what is in the copy when it comes to it, not when it got its
+ * place; that is later content, never earlier. So a pass that has not begun does for all changes up
+ * to its beginning, and while it waits no other is needed, however often the file changes: one that
+ * is under way and one that waits are all there can be.
+ *
+ * That what is sent early can be seen early does no harm: to whom it happens, the bytes that it
+ * overtook have not come yet. Operations on the file (chmod, utimensat, …) are not overtaken by
+ * what the guest writes after them, since it writes that after their answer.
+ *
+ * Two occasions to look at a changed file: before something of the guest's is sent, and then it
+ * must be exact; and for its own sake, at once, then every WRITEBACK_PACE_MS as long as the guest
+ * goes on. What was only added is found by the size. To find what was changed in place all of the
+ * file is to be read: in a small one that is done whenever it was changed, in a large one that did
+ * not grow before the next message, and in a large one that did, after a while (OWED_PERHAPS).
+ *
+ * A file is over when nobody has it open for writing any more, mapped memory included: then a read
+ * lease can be had (fcntl(2)). The last close raises IN_CLOSE_WRITE, after the last munmap(2), so a
+ * pass over all of it after that is the final one. */
+#include "writeback.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sent.h"
+#include "tracer.h"
+#include "trap.h"
+#include "tree.h"
+#include "util.h"
+
+#define EVENTS_SIZE 4096
+
+/* While a comparison is owed and nothing happens. */
+#define OWED_MS 1000
+
+/* What was written to, by the handle; it outlives the file, whose failure may be told later. */
+struct record {
+	struct list link;
+	uint32_t handle;
+	bool is_open;
+	int error; /* errno: the target's file is not what the guest wrote */
+	char path[];
+};
+
+struct pass {
+	struct mux_source source;
+	struct writeback_file *file;
+	struct sent_pass pass;
+	bool begun;
+	bool all; /* over the whole file */
+};
+
+/* Whether it is to be compared as a whole. */
+enum owed {
+	OWED_NOTHING,
+	OWED_PERHAPS, /* before due_ns */
+	OWED_SURELY,  /* that, or before the next message, whichever is first */
+};
+
+struct writeback_file {
+	struct list link;
+	struct list changed;
+	struct hnode node; /* by wd */
+	struct writeback *wb;
+	struct tree_node *copy_node;
+	int copy; /* O_PATH */
+	int wd;
+	struct record *record;
+	struct sent sent;
+	struct pass pass[2];
+	bool mappable; /* somebody has it open for both, and may have mapped it */
+	bool touched;  /* events came that it was not looked at for */
+	bool closing;  /* it may be the last who closed it */
+	enum owed owed;
+	uint64_t due_ns;
+	uint64_t size; /* when it was looked at */
+};
+
+/* One call that waits until the agent has it all. */
+struct barrier {
+	struct call *call; /* NULL: the thread is gone */
+	struct writeback *wb;
+	bool goes_on; /* then the kernel does the call */
+	int error;
+	unsigned waits, n;
+	struct deferred release;
+	struct barrier_query {
+		struct remote_query query;
+		struct barrier *barrier;
+		uint32_t handle;
+		bool waits;
+	} query[];
+};
+
+static struct mux *mux_of(const struct writeback *w)
+{
+	return &w->tracer->link.mux;
+}
+
+static struct loop *loop_of(const struct writeback *w)
+{
+	return &w->tracer->loop;
+}
+
+static bool link_is_up(const struct writeback *w)
+{
+	return w->tracer->link.open && !mux_of(w)->lost;
+}
+
+/* --- failures --- */
+
+static void say_failed(const struct record *r)
+{
+	if (r->error == ENOTCONN)
+		log_err("'%s' of the target may not be what the program wrote: the link was lost "
+			"before the agent had confirmed it",
+			r->path);
+	else
+		log_err("'%s' of the target is not what the program wrote: %s", r->path,
+			strerror(r->error));
+}
+
+static void failed(struct writeback *w, struct record *r, int error)
+{
+	if (r->error)
+		return;
+	r->error = error;
+	w->failed = true;
+	say_failed(r);
+}
+
+static struct record *record_find(const struct writeback *w, uint32_t handle)
+{
+	list_for_each (l, &w->records) {
+		struct record *r = list_entry(l, struct record, link);
+
+		if (r->handle == handle)
+			return r;
+	}
+	return NULL;
+}
+
+/* The oldest that is not needed any more; one of a failure stays if another can go. */
+static void record_trim(struct writeback *w)
+{
+	struct record *gone = NULL;
+
+	if (w->nrecords < WRITEBACK_RECORDS_MAX)
+		return;
+	list_for_each (l, &w->records) {
+		struct record *r = list_entry(l, struct record, link);
+
+		if (!r->is_open && (!gone || (gone->error && !r->error)))
+			gone = r;
+	}
+	if (!gone)
+		return; /* each is of an open file, and those have a bound of their own */
+	list_del(&gone->link);
+	w->nrecords--;
+	free(gone);
+}
+
+static struct record *record_new(struct writeback *w, const char *path, uint32_t handle)
+{
+	struct record *r = malloc(sizeof(*r) + strlen(path) + 1);
+
+	if (!r)
+		return NULL;
+	record_trim(w);
+	*r = (struct record){ .handle = handle, .is_open = true };
+	strcpy(r->path, path);
+	list_append(&w->records, &r->link);
+	w->nrecords++;
+	return r;
+}
+
+void writeback_message(struct writeback *w, const struct msg *m)
+{
+	struct record *r = record_find(w, m->id);
+	uint32_t error = m->file_failed.error;
+
+	if (r)
+		failed(w, r, error && error <= PROTO_ERRNO_MAX ? (int)error : EPROTO);
+}
+
+/* --- passes --- */
+
+static bool is_busy(const struct writeback_file *f)
+{
+	return mux_source_waits(&f->pass[0].source) || mux_source_waits(&f->pass[1].source);
+}
+
+/* The content is another than that of the version that the agent told. */
+static void note_sent(struct writeback_file *f)
+{
+	f->copy_node->version = 0;
+	f->copy_node->seen_ns = 0;
+}
+
+static enum mux_more pass_over(struct pass *p, int r)
+{
+	struct writeback_file *f = p->file;
+
+	if (r < 0)
+		failed(f->wb, f->record, -r);
+	if (f->sent.unsure)
+		note_sent(f);
+	if (p->begun)
+		close_fd(&p->pass.fd);
+	p->begun = false;
+	loop_defer(loop_of(f->wb), &f->wb->tidy);
+	return MUX_OVER;
+}
+
+static int pass_begin(struct pass *p, struct mux *mux)
+{
+	struct writeback_file *f = p->file;
+	int fd = tree_open_copy(&f->wb->tracer->fs.tree, f->copy, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return fd;
+	r = sent_begin(&f->sent, &p->pass, mux, fd, p->all);
+	if (r < 0)
+		close(fd);
+	p->begun = r == 0;
+	return r;
+}
+
+static enum mux_more pass_more(struct mux_source *s, struct mux *mux)
+{
+	struct pass *p = container_of(s, struct pass, source);
+	int r = p->begun ? 0 : pass_begin(p, mux);
+
+	if (r < 0)
+		return pass_over(p, r);
+	for (unsigned i = 0; i < WRITEBACK_TURN / SENT_BLOCK; i++) {
+		r = sent_step(&p->file->sent, &p->pass, mux);
+		if (r <= 0)
+			return pass_over(p, r);
+		if (!mux_source_has_room(mux))
+			return MUX_MORE;
+	}
+	return MUX_PAUSE;
+}
+
+/* The one that waits and has not begun, or one that is free: only one can have begun, the first on
+ * the link. */
+static struct pass *next_pass(struct writeback_file *f)
+{
+	struct pass *p = &f->pass[0];
+
+	if (p->begun || (!mux_source_waits(&p->source) && mux_source_waits(&p[1].source)))
+		p++;
+	return p->begun ? &f->pass[0] : p;
+}
+
+static void begin_pass(struct writeback_file *f, bool all)
+{
+	struct pass *p = next_pass(f);
+
+	p->all = all || (p->all && mux_source_waits(&p->source));
+	mux_source_add(mux_of(f->wb), &p->source);
+	if (all)
+		f->owed = OWED_NOTHING;
+}
+
+/* --- what has changed --- */
+
+/* Unless that is done already, it is looked at in a while. */
+static void note_changed(struct writeback_file *f)
+{
+	struct writeback *w = f->wb;
+
+	if (list_empty(&f->changed))
+		list_append(&w->changed, &f->changed);
+	if (list_empty(&w->pace.link))
+		loop_timer(loop_of(w), &w->pace, WRITEBACK_PACE_MS);
+}
+
+static void note_event(struct writeback_file *f, uint32_t mask)
+{
+	f->touched = true;
+	if (mask & (IN_CLOSE_WRITE | IN_Q_OVERFLOW))
+		f->closing = true;
+	note_changed(f);
+}
+
+static void take_event(struct writeback *w, const struct inotify_event *e)
+{
+	struct hnode *n = htab_find(&w->by_watch, (uint64_t)e->wd);
+
+	if (n) {
+		note_event(container_of(n, struct writeback_file, node), e->mask);
+	} else if (e->mask & IN_Q_OVERFLOW) {
+		list_for_each (l, &w->files)
+			note_event(list_entry(l, struct writeback_file, link), e->mask);
+	}
+}
+
+/* False: nothing has happened. A read that leaves room has emptied the queue. */
+static bool drain(struct writeback *w)
+{
+	union {
+		struct inotify_event align;
+		char bytes[EVENTS_SIZE];
+	} events;
+	bool any = false;
+	ssize_t n;
+
+	do {
+		n = read(w->watch.fd, events.bytes, sizeof(events.bytes));
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (const void *)(events.bytes + at);
+
+			take_event(w, e);
+			at += (ssize_t)(sizeof(*e) + e->len);
+		}
+		any = any || n > 0;
+	} while (n > (ssize_t)(sizeof(events.bytes) - sizeof(struct inotify_event)) ||
+		 (n < 0 && errno == EINTR));
+	return any;
+}
+
+static uint64_t size_of(const struct writeback_file *f)
+{
+	struct stat st;
+
+	return fstat(f->copy, &st) == 0 ? (uint64_t)st.st_size : f->size;
+}
+
+static void owe(struct writeback_file *f, enum owed owed)
+{
+	if (f->owed == OWED_NOTHING)
+		f->due_ns = now_ns() + WRITEBACK_LATER_NS + f->size * WRITEBACK_BYTE_NS;
+	if (f->owed < owed)
+		f->owed = owed;
+	note_changed(f);
+}
+
+static void look_at_change(struct writeback_file *f)
+{
+	uint64_t was = f->size;
+
+	f->touched = false;
+	f->size = size_of(f);
+	if (f->sent.append)
+		begin_pass(f, false);
+	else if (f->closing || f->size <= WRITEBACK_EXACT)
+		begin_pass(f, true);
+	else if (f->size > was)
+		begin_pass(f, false), owe(f, OWED_PERHAPS);
+	else
+		owe(f, OWED_SURELY);
+}
+
+/* exact: something of the guest's is about to be sent. */
+static void look(struct writeback_file *f, bool exact)
+{
+	if (f->touched)
+		look_at_change(f);
+	if ((exact && f->owed == OWED_SURELY) || (f->owed && now_ns() >= f->due_ns))
+		begin_pass(f, true);
+	if (!f->owed && !f->closing)
+		list_del(&f->changed);
+	if (f->closing)
+		loop_defer(loop_of(f->wb), &f->wb->tidy);
+}
+
+static void look_at_all(struct writeback *w, bool exact)
+{
+	list_for_each_safe (l, &w->changed)
+		look(list_entry(l, struct writeback_file, changed), exact);
+}
+
+void writeback_before_send(struct writeback *w)
+{
+	if (list_empty(&w->files))
+		return;
+	drain(w);
+	look_at_all(w, true);
+}
+
+/* While events come, they are fetched now and then, so that a guest that writes does not wake us
+ * with each write(2). */
+static void at_pace(struct timer *t)
+{
+	struct writeback *w = container_of(t, struct writeback, pace);
+	bool any = drain(w);
+
+	look_at_all(w, false);
+	loop_set(loop_of(w), &w->watch, any ? 0 : EPOLLIN);
+	timer_cancel(t);
+	if (any)
+		loop_timer(loop_of(w), t, WRITEBACK_PACE_MS);
+	else if (!list_empty(&w->changed))
+		loop_timer(loop_of(w), t, OWED_MS);
+}
+
+static void on_events(struct watch *watch, uint32_t events)
+{
+	(void)events;
+	at_pace(&container_of(watch, struct writeback, watch)->pace);
+}
+
+bool writeback_has_unsent(const struct tree_node *node)
+{
+	const struct writeback_file *f = node->writeback;
+
+	if (!f)
+		return false;
+	drain(f->wb);
+	return f->touched || f->owed || is_busy(f);
+}
+
+/* --- the end of a file --- */
+
+static void say_close(struct writeback *w, uint32_t handle)
+{
+	struct msg m = { .type = MSG_file_close, .id = handle };
+
+	if (link_is_up(w))
+		mux_send(mux_of(w), &m);
+}
+
+/* The file leaves; what it has sent keeps its record. */
+static void file_free(struct writeback_file *f)
+{
+	struct writeback *w = f->wb;
+
+	for (int i = 0; i < 2; i++) {
+		mux_source_del(mux_of(w), &f->pass[i].source);
+		if (f->pass[i].begun)
+			close_fd(&f->pass[i].pass.fd);
+	}
+	list_del(&f->link);
+	list_del(&f->changed);
+	htab_del(&w->by_watch, &f->node);
+	inotify_rm_watch(w->watch.fd, f->wd);
+	if (f->record)
+		f->record->is_open = false;
+	if (f->copy_node && f->copy_node->writeback == f) {
+		f->copy_node->seen_ns = 0;
+		tree_unwritten(&w->tracer->fs.tree, f->copy_node);
+	}
+	close_fd(&f->copy);
+	sent_done(&f->sent);
+	free(f);
+}
+
+static void file_end(struct writeback_file *f)
+{
+	struct writeback *w = f->wb;
+	uint32_t handle = f->sent.handle;
+
+	file_free(f);
+	say_close(w, handle);
+}
+
+/* Somebody has it open for writing, or it cannot be known. */
+static bool is_written(const struct writeback_file *f)
+{
+	cleanup_fd int fd = tree_open_copy(&f->wb->tracer->fs.tree, f->copy, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+		return true;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
+static void tidy_file(struct writeback_file *f)
+{
+	if (!f->closing || f->touched || is_busy(f))
+		return;
+	if (f->wb->finishing || !is_written(f)) {
+		file_end(f);
+		return;
+	}
+	f->closing = false;
+	if (!f->owed)
+		list_del(&f->changed);
+}
+
+/* --- the end of the guest --- */
+
+static void on_last(struct remote_query *q, int error, const struct remote_found *found)
+{
+	struct writeback *w = container_of(q, struct writeback, last);
+
+	(void)error;
+	(void)found;
+	w->finished = true;
+}
+
+static const struct remote_ops last_ops = { .found = on_last };
+
+/* All is sent. When the agent answers what is asked after it, it has done it all. */
+static void finish(struct writeback *w)
+{
+	if (!w->finishing || w->asked || !list_empty(&w->files))
+		return;
+	w->asked = true;
+	w->last = (struct remote_query){ .ops = &last_ops };
+	if (list_empty(&w->records) || !link_is_up(w) ||
+		remote_op(&w->tracer->fs.remote, &w->last, FILE_OP_STAT, 0, 0, 0, "/", NULL, 0) < 0)
+		w->finished = true;
+}
+
+static void tidy(struct deferred *d)
+{
+	struct writeback *w = container_of(d, struct writeback, tidy);
+
+	list_for_each_safe (l, &w->files)
+		tidy_file(list_entry(l, struct writeback_file, link));
+	finish(w);
+}
+
+void writeback_finish(struct writeback *w)
+{
+	if (w->watch.fd < 0 || w->finishing)
+		return;
+	w->finishing = true;
+	drain(w);
+	list_for_each (l, &w->files)
+		note_event(list_entry(l, struct writeback_file, link), IN_CLOSE_WRITE);
+	loop_defer(loop_of(w), &w->tidy);
+	loop_timer(loop_of(w), &w->pace, 0); /* we are called between two turns of the loop */
+}
+
+bool writeback_is_sending(const struct writeback *w)
+{
+	return w->finishing && !w->finished;
+}
+
+/* --- its beginning --- */
+
+static int watch_path(const struct writeback *w, const char *path)
+{
+	int wd = inotify_add_watch(w->watch.fd, path, IN_MODIFY | IN_CLOSE_WRITE);
+
+	return wd < 0 ? -errno : wd;
+}
+
+/* To watch a file asks for the right to read it, which its owner may have denied himself. */
+static int watch_copy(const struct writeback *w, int copy)
+{
+	struct stat st;
+	char path[32];
+	int wd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
+	wd = watch_path(w, path);
+	if (wd != -EACCES || fstat(copy, &st) < 0 || chmod(path, st.st_mode | S_IRUSR) < 0)
+		return wd;
+	wd = watch_path(w, path);
+	chmod(path, st.st_mode & ALLPERMS);
+	return wd;
+}
+
+/* What the copy has is what the target has. */
+static int know_content(struct writeback_file *f, uint64_t size)
+{
+	cleanup_fd int fd = -1;
+
+	if (f->sent.append || !size) {
+		f->sent.size = size;
+		return 0;
+	}
+	fd = tree_open_copy(&f->wb->tracer->fs.tree, f->copy, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? fd : sent_know(&f->sent, fd, size);
+}
+
+static void pass_init(struct writeback_file *f, struct pass *p)
+{
+	*p = (struct pass){ .file = f };
+	mux_source_init(&p->source, pass_more);
+}
+
+static int file_start(struct writeback_file *f, int path_fd, const char *path, uint32_t handle)
+{
+	struct writeback *w = f->wb;
+	int r;
+
+	f->copy = fcntl(path_fd, F_DUPFD_CLOEXEC, 0);
+	if (f->copy < 0)
+		return -errno;
+	f->record = record_new(w, path, handle);
+	if (!f->record)
+		return -ENOMEM;
+	f->wd = watch_copy(w, f->copy);
+	if (f->wd < 0)
+		return f->wd;
+	r = htab_add(&w->by_watch, &f->node, (uint64_t)f->wd);
+	if (r < 0)
+		return r;
+	f->size = size_of(f);
+	return know_content(f, f->size);
+}
+
+static int file_new(struct writeback *w, struct tree_node *node, int path_fd, const char *path,
+	uint32_t handle, uint32_t want)
+{
+	struct writeback_file *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	*f = (struct writeback_file){ .wb = w, .copy = -1, .wd = -1, .copy_node = node };
+	f->sent.handle = handle;
+	f->sent.append = want & FILE_APPEND;
+	pass_init(f, &f->pass[0]);
+	pass_init(f, &f->pass[1]);
+	list_init(&f->changed);
+	list_append(&w->files, &f->link);
+	r = file_start(f, path_fd, path, handle);
+	if (r < 0) {
+		file_free(f);
+		return r;
+	}
+	f->mappable = want & FILE_READ;
+	node->writeback = f;
+	return 0;
+}
+
+/* One handle is enough, but one that appends does not do for whoever does not. */
+static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t want)
+{
+	uint32_t spare = handle;
+	int r = 0;
+
+	f->mappable = f->mappable || want & FILE_READ;
+	if (f->sent.append && !(want & FILE_APPEND)) {
+		spare = f->sent.handle;
+		f->sent.handle = f->record->handle = handle;
+		f->sent.append = false;
+		r = know_content(f, f->sent.size);
+	}
+	if (want & FILE_TRUNC) {
+		f->sent.cut = true;
+		note_event(f, IN_MODIFY);
+	}
+	say_close(f->wb, spare);
+	return r;
+}
+
+int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, const char *path,
+	uint32_t handle, uint32_t want)
+{
+	int r;
+
+	if (node->writeback)
+		return file_opened_again(node->writeback, handle, want);
+	r = file_new(w, node, path_fd, path, handle, want);
+	if (r < 0)
+		say_close(w, handle);
+	return r;
+}
+
+/* --- barriers --- */
+
+static void barrier_free(struct deferred *d)
+{
+	free(container_of(d, struct barrier, release));
+}
+
+static void barrier_over(struct barrier *b)
+{
+	struct call *c = b->call;
+
+	loop_defer(loop_of(b->wb), &b->release);
+	if (!c)
+		return;
+	c->cancel = NULL;
+	if (b->error || !b->goes_on)
+		call_return(c, -b->error);
+	else
+		call_continue(c);
+}
+
+static struct writeback_file *file_of_handle(const struct writeback *w, uint32_t handle)
+{
+	list_for_each (l, &w->files) {
+		struct writeback_file *f = list_entry(l, struct writeback_file, link);
+
+		if (f->sent.handle == handle)
+			return f;
+	}
+	return NULL;
+}
+
+static void on_synced(struct remote_query *q, int error, const struct remote_found *found)
+{
+	struct barrier_query *bq = container_of(q, struct barrier_query, query);
+	struct barrier *b = bq->barrier;
+	struct writeback_file *f = file_of_handle(b->wb, bq->handle);
+
+	(void)found;
+	bq->waits = false;
+	if (!b->error)
+		b->error = error;
+	if (f && !error && !writeback_has_unsent(f->copy_node))
+		f->sent.unsure = false;
+	if (--b->waits == 0)
+		barrier_over(b);
+}
+
+static const struct remote_ops sync_ops = { .found = on_synced };
+
+static void barrier_cancel(struct call *c)
+{
+	struct barrier *b = c->data;
+
+	b->call = NULL;
+	for (unsigned i = 0; i < b->n; i++) {
+		if (b->query[i].waits)
+			remote_drop(&b->query[i].query);
+	}
+	loop_defer(loop_of(b->wb), &b->release);
+}
+
+/* Ask for a file to be compared, sent, and written to the target's disk. */
+static void barrier_add(struct barrier *b, struct writeback_file *f)
+{
+	struct barrier_query *q = &b->query[b->n++];
+	int r;
+
+	if (!f->sent.append && (f->mappable || f->owed))
+		begin_pass(f, true);
+	q->barrier = b;
+	q->handle = f->sent.handle;
+	q->query.ops = &sync_ops;
+	r = remote_sync(&b->wb->tracer->fs.remote, &q->query, f->sent.handle);
+	q->waits = r == 0;
+	b->waits += q->waits;
+	if (r < 0 && !b->error)
+		b->error = -r;
+}
+
+static struct writeback_file *file_of(const struct writeback *w, int fd)
+{
+	const struct tree_node *node = tree_node(&w->tracer->fs.tree, fd);
+
+	return node ? node->writeback : NULL;
+}
+
+static unsigned count(const struct list *all)
+{
+	unsigned n = 0;
+
+	list_for_each (l, all)
+		n++;
+	return n;
+}
+
+bool writeback_sync(struct writeback *w, struct call *c, int fd)
+{
+	struct writeback_file *one = fd >= 0 ? file_of(w, fd) : NULL;
+	unsigned n = one ? 1 : fd >= 0 ? 0 : count(&w->files);
+	struct barrier *b = n ? calloc(1, sizeof(*b) + n * sizeof(b->query[0])) : NULL;
+
+	if (!n)
+		return false;
+	if (!b) {
+		call_return(c, -ENOMEM);
+		return true;
+	}
+	*b = (struct barrier){ .call = c, .wb = w, .goes_on = fd < 0 };
+	deferred_init(&b->release, barrier_free);
+	writeback_before_send(w);
+	if (one) {
+		barrier_add(b, one);
+	} else {
+		list_for_each (l, &w->files)
+			barrier_add(b, list_entry(l, struct writeback_file, link));
+	}
+	if (b->waits)
+		call_park(c, false, barrier_cancel, b);
+	else
+		barrier_over(b);
+	return true;
+}
+
+void writeback_process_ends(struct writeback *w)
+{
+	list_for_each (l, &w->files) {
+		struct writeback_file *f = list_entry(l, struct writeback_file, link);
+
+		if (!f->mappable || f->sent.append)
+			continue;
+		if (f->size <= WRITEBACK_EXACT)
+			begin_pass(f, true);
+		else
+			owe(f, OWED_SURELY);
+	}
+}
+
+/* --- the link, the run --- */
+
+static void file_lost(struct writeback_file *f)
+{
+	if (f->touched || f->owed || is_busy(f) || f->sent.unsure)
+		failed(f->wb, f->record, ENOTCONN);
+	file_free(f);
+}
+
+void writeback_link_lost(struct writeback *w)
+{
+	if (w->watch.fd < 0)
+		return;
+	drain(w);
+	list_for_each_safe (l, &w->files)
+		file_lost(list_entry(l, struct writeback_file, link));
+	w->finished = w->finishing;
+}
+
+int writeback_init(struct writeback *w, struct tracer *tr)
+{
+	cleanup_fd int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	int r;
+
+	*w = (struct writeback){ .tracer = tr, .watch.fd = -1 };
+	list_init(&w->files);
+	list_init(&w->changed);
+	list_init(&w->records);
+	timer_init(&w->pace, at_pace);
+	deferred_init(&w->tidy, tidy);
+	if (fd < 0)
+		return -errno;
+	r = loop_add(&tr->loop, &w->watch, fd, EPOLLIN, on_events);
+	if (r == 0)
+		take_fd(&fd);
+	return r;
+}
+
+static void free_records(struct writeback *w)
+{
+	struct list *l;
+
+	while ((l = list_shift(&w->records)))
+		free(list_entry(l, struct record, link));
+}
+
+void writeback_done(struct writeback *w)
+{
+	int fd = w->watch.fd;
+
+	if (fd < 0)
+		return;
+	list_for_each (l, &w->records) {
+		const struct record *r = list_entry(l, struct record, link);
+
+		if (r->error)
+			say_failed(r);
+	}
+	list_for_each_safe (l, &w->files)
+		file_lost(list_entry(l, struct writeback_file, link));
+	free_records(w);
+	timer_cancel(&w->pace);
+	list_del(&w->tidy.link);
+	loop_del(loop_of(w), &w->watch);
+	close_fd(&fd);
+	htab_done(&w->by_watch);
+}
