@@ -417,8 +417,29 @@ static bool channel_message(struct mux *mux, const struct msg *m)
 	}
 }
 
+/* What someone beyond the peer has done: all but its answers, and what keeps the link alive. */
+static bool is_of_others(enum msg_type type)
+{
+	switch (type) {
+	case MSG_incoming:
+	case MSG_data:
+	case MSG_eof:
+	case MSG_reset:
+	case MSG_gap:
+	case MSG_connected:
+	case MSG_packet:
+	case MSG_datagram:
+	case MSG_udp_error:
+	case MSG_file_changed:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void dispatch(struct mux *mux, const struct msg *m)
 {
+	mux->heard += is_of_others(m->type);
 	if (m->type == MSG_ping)
 		answer_ping(mux, m);
 	else if (m->type != MSG_pong && !channel_message(mux, m))

@@ -72,7 +72,8 @@ struct mux {
 	struct list waiting; /* channels that want room in out */
 	struct deferred flush;
 	struct timer keepalive;
-	bool asked; /* a ping is under way */
+	bool asked;     /* a ping is under way */
+	uint64_t heard; /* messages that say what others than the peer itself did */
 	bool lost;
 	int doomed; /* errno: the queue overflowed, the link ends with the turn */
 };

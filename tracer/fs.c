@@ -332,15 +332,25 @@ int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **n
 	return r < 0 ? r : tree_at(&fs->tree, found->path);
 }
 
-static bool is_fresh(const struct fs *fs, const struct tree_node *node)
+/* Who hears from the target may have been told of a change. */
+static void count_epoch(struct fs *fs)
 {
+	uint64_t heard = fs->tracer->link.mux.heard;
+
+	fs->tree.epoch += heard != fs->heard;
+	fs->heard = heard;
+}
+
+static bool is_fresh(struct fs *fs, const struct tree_node *node)
+{
+	count_epoch(fs);
 	if (node->writeback)
 		return true;
 	return node->seen_ns && node->epoch == fs->tree.epoch &&
 	       now_ns() - node->seen_ns < FS_FRESH_MS * UINT64_C(1000000);
 }
 
-int fs_fresh(const struct fs *fs, const struct fs_name *n, bool follow)
+int fs_fresh(struct fs *fs, const struct fs_name *n, bool follow)
 {
 	bool plain = strcmp(n->full, n->path) == 0;
 	cleanup_fd int fd = plain ? tree_at(&fs->tree, n->path) : -1;

@@ -27,7 +27,8 @@ struct fs {
 	struct remote remote;
 	struct writeback writeback;
 	struct fs_watches watches;
-	bool on; /* some path may be the target's */
+	uint64_t heard; /* link.mux.heard, as far as the tree's epoch counts it */
+	bool on;        /* some path may be the target's */
 };
 
 /* fs_start() - before the guest starts, when the target is known: 0, or -errno and e. */
@@ -124,6 +125,6 @@ int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **n
 
 /* fs_fresh() - the copy of a name, if what is known of it need not be asked again: an O_PATH
  * descriptor, the caller's, or -1. follow: a symbolic link will not do. */
-int fs_fresh(const struct fs *fs, const struct fs_name *n, bool follow);
+int fs_fresh(struct fs *fs, const struct fs_name *n, bool follow);
 
 #endif

@@ -189,6 +189,8 @@ void fs_watch_message(struct fs_watches *w, const struct msg *m)
 		return;
 	if (m->file_changed.error)
 		forget(e); /* it cannot be watched: it is as fresh as its last open */
+	else if (!m->file_changed.events && !e->lasting)
+		return; /* it is watched from now on; what was before is the next open's to see */
 	else if (e->fetching)
 		e->again = true;
 	else
