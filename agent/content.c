@@ -100,12 +100,12 @@ static int send_bytes(struct content *c, size_t room)
 /* --- a directory --- */
 
 /* What can be said of an entry; without the right to search the directory that is its type. */
-static struct file_attr entry_attr(int dir, const struct dirent *d)
+static struct file_attr entry_attr(const struct content *c, const struct dirent *d)
 {
 	struct stat st;
 
-	if (fstatat(dir, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return file_attr_of(&st);
+	if (fstatat(dirfd(c->dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return file_attr_of(&c->target->creds, &st);
 	return (struct file_attr){ .mode = DTTOIF(d->d_type), .ino = d->d_ino };
 }
 
@@ -116,7 +116,7 @@ static int send_entry(struct content *c, const struct dirent *d)
 	struct msg m = {
 		.type = MSG_file_entry,
 		.id = c->ch.id,
-		.file_entry = { .attr = entry_attr(dirfd(c->dir), d), .name_len = (uint16_t)n },
+		.file_entry = { .attr = entry_attr(c, d), .name_len = (uint16_t)n },
 	};
 	ssize_t link = 0;
 
@@ -165,6 +165,7 @@ static void content_writable(struct channel *ch)
 	int r = creds_enter(&c->target->creds);
 
 	if (r == 0) {
+		creds_act_on(&c->target->creds, c->dir ? dirfd(c->dir) : c->fd);
 		r = send_what_fits(c);
 		creds_leave(&c->target->creds);
 	}

@@ -128,8 +128,8 @@ void context_send(struct mux *mux, const struct target *t, uint32_t id)
 	read_names(t, &names);
 	buf_init(&mounts, PROTO_DATA_MAX);
 	read_mounts(t, &mounts);
-	m.context.uid = t->creds.foreign ? t->creds.uid : geteuid();
-	m.context.gid = t->creds.foreign ? t->creds.gid : getegid();
+	m.context.uid = t->creds.foreign ? creds_uid_inside(&t->creds, t->creds.uid) : geteuid();
+	m.context.gid = t->creds.foreign ? creds_gid_inside(&t->creds, t->creds.gid) : getegid();
 	m.context.has_files = t->root >= 0;
 	m.context.nodename = text_of(names.nodename);
 	m.context.domainname = text_of(names.domainname);

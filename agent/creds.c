@@ -3,9 +3,10 @@
  * real ids and the permitted capabilities stay as they are. The supplementary groups have no such
  * copy. Nothing else of what we do asks for them, so they are changed once.
  *
- * Capabilities of a process in another user namespace hold for files whose owner that namespace
- * knows (capable_wrt_inode_uidgid() in the kernel), ours would hold for all. There is no way to
- * have the one without the other short of entering it, which cannot be undone; so we have none. */
+ * Capabilities of a process in another user namespace hold for files whose owner and group that
+ * namespace knows (capable_wrt_inode_uidgid() in the kernel), ours would hold for all. So what is
+ * about to be done to a file of others is done without; only on the way there, in directories that
+ * belong to nobody in the namespace, ours still hold. */
 #include "creds.h"
 
 #include <errno.h>
@@ -20,6 +21,19 @@
 
 #include "log.h"
 #include "util.h"
+
+/* Those that hold for files of a user namespace; the others are asked for in the first one alone.
+ */
+#define INODE_CAPS                                                                                 \
+	(1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH | 1u << CAP_FOWNER | \
+		1u << CAP_FSETID)
+
+/* What an id is shown as that a namespace does not know (the default of
+ * /proc/sys/kernel/overflowuid). */
+#define OVERFLOW_ID 65534
+
+/* A namespace's map has no more lines (user_namespaces(7)). */
+#define ID_RANGES_MAX 340
 
 /* --- what /proc tells --- */
 
@@ -123,31 +137,124 @@ static bool in_our_user_namespace(int proc)
 	       theirs.st_dev == ours.st_dev;
 }
 
-int creds_of_process(struct creds *c, int proc)
+static FILE *open_in(int proc, const char *name)
 {
-	int fd = openat(proc, "status", O_RDONLY | O_CLOEXEC), r;
+	int fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 
-	*c = (struct creds){ .foreign = true };
-	if (!f) {
-		r = -errno;
+	if (!f)
 		close_fd(&fd);
-		return r;
-	}
+	return f;
+}
+
+/* To a reader in another namespace the second column is of the reader's. */
+static int read_map(struct id_map *map, int proc, const char *name)
+{
+	struct id_range r;
+	FILE *f = open_in(proc, name);
+
+	if (!f)
+		return -errno;
+	map->ranges = calloc(ID_RANGES_MAX, sizeof(*map->ranges));
+	while (map->ranges && map->n < ID_RANGES_MAX &&
+		fscanf(f, "%u %u %u", &r.inside, &r.outside, &r.count) == 3)
+		map->ranges[map->n++] = r;
+	fclose(f);
+	return map->ranges ? 0 : -ENOMEM;
+}
+
+static int read_namespace(struct creds *c, int proc)
+{
+	int r;
+
+	if (in_our_user_namespace(proc))
+		return 0;
+	c->mapped = true;
+	c->effective &= INODE_CAPS;
+	r = read_map(&c->uids, proc, "uid_map");
+	return r < 0 ? r : read_map(&c->gids, proc, "gid_map");
+}
+
+int creds_of_process(struct creds *c, int proc)
+{
+	FILE *f = open_in(proc, "status");
+	int r;
+
+	*c = (struct creds){ .foreign = true };
+	if (!f)
+		return -errno;
 	r = parse_status(c, f);
 	fclose(f);
+	if (r == 0)
+		r = read_namespace(c, proc);
 	if (r < 0)
 		creds_done(c);
-	else if (!in_our_user_namespace(proc))
-		c->effective = 0;
 	return r;
 }
 
 void creds_done(struct creds *c)
 {
 	free(c->groups);
-	c->groups = NULL;
-	c->ngroups = 0;
+	free(c->uids.ranges);
+	free(c->gids.ranges);
+	*c = (struct creds){ 0 };
+}
+
+/* --- ids --- */
+
+static bool to_inside(const struct id_map *map, uint32_t id, uint32_t *inside)
+{
+	for (size_t i = 0; i < map->n; i++) {
+		const struct id_range *r = &map->ranges[i];
+
+		if (id >= r->outside && id - r->outside < r->count) {
+			*inside = r->inside + (id - r->outside);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool to_outside(
+	const struct creds *c, const struct id_map *map, uint64_t id, uint32_t *outside)
+{
+	if (!c->mapped || id == UINT32_MAX) {
+		*outside = (uint32_t)id;
+		return id <= UINT32_MAX;
+	}
+	for (size_t i = 0; i < map->n; i++) {
+		const struct id_range *r = &map->ranges[i];
+
+		if (id >= r->inside && id - r->inside < r->count) {
+			*outside = r->outside + (uint32_t)(id - r->inside);
+			return true;
+		}
+	}
+	return false;
+}
+
+uid_t creds_uid_inside(const struct creds *c, uid_t uid)
+{
+	if (!c->mapped)
+		return uid;
+	return to_inside(&c->uids, uid, &uid) ? uid : OVERFLOW_ID;
+}
+
+gid_t creds_gid_inside(const struct creds *c, gid_t gid)
+{
+	if (!c->mapped)
+		return gid;
+	return to_inside(&c->gids, gid, &gid) ? gid : OVERFLOW_ID;
+}
+
+bool creds_uid_outside(const struct creds *c, uint64_t inside, uid_t *uid)
+{
+	return to_outside(c, &c->uids, inside, uid);
+}
+
+bool creds_gid_outside(const struct creds *c, uint64_t inside, gid_t *gid)
+{
+	return to_outside(c, &c->gids, inside, gid);
 }
 
 /* --- being it --- */
@@ -232,4 +339,16 @@ void creds_leave(const struct creds *c)
 	setfsuid(c->own_uid);
 	setfsgid(c->own_gid);
 	set_effective(c, c->own_effective);
+}
+
+void creds_act_on(const struct creds *c, int fd)
+{
+	struct stat st;
+	uint32_t id;
+
+	if (!c->mapped || !c->foreign || c->error)
+		return;
+	if (fstat(fd, &st) < 0 || !to_inside(&c->uids, st.st_uid, &id) ||
+		!to_inside(&c->gids, st.st_gid, &id))
+		set_effective(c, 0);
 }

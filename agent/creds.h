@@ -9,14 +9,26 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Ids of a user namespace, and what they are in ours (user_namespaces(7)). */
+struct id_range {
+	uint32_t inside, outside, count;
+};
+
+struct id_map {
+	struct id_range *ranges;
+	size_t n;
+};
+
 struct creds {
 	bool foreign; /* false: nothing to change, files are used as ourselves */
+	bool mapped;  /* its user namespace is another: ids are told as it knows them */
 	int error;    /* why we cannot be the target, or 0 */
 	uid_t uid;    /* in our own user namespace, as is all of this */
 	gid_t gid;
 	gid_t *groups;
 	size_t ngroups;
 	uint64_t effective; /* capabilities */
+	struct id_map uids, gids;
 
 	/* Ours, from creds_adopt() on. */
 	uid_t own_uid;
@@ -24,8 +36,8 @@ struct creds {
 	uint64_t own_effective, own_permitted, own_inheritable;
 };
 
-/* creds_of_process() - those of the process whose directory in /proc is open as proc; with
- * capabilities of another user namespace there are none. 0 or -errno. */
+/* creds_of_process() - those of the process whose directory in /proc is open as proc. 0 or -errno.
+ */
 int creds_of_process(struct creds *c, int proc);
 void creds_done(struct creds *c);
 
@@ -36,5 +48,17 @@ void creds_adopt(struct creds *c);
  * then there is nothing to leave. */
 int creds_enter(const struct creds *c);
 void creds_leave(const struct creds *c);
+
+/* creds_act_on() - inside: what is done until creds_leave() is done to the file that is open at fd,
+ * or in that directory. Capabilities of another user namespace hold only if it knows the owner. */
+void creds_act_on(const struct creds *c, int fd);
+
+/* An id of ours as the process knows it, or the one it has for those that it does not know. */
+uid_t creds_uid_inside(const struct creds *c, uid_t uid);
+gid_t creds_gid_inside(const struct creds *c, gid_t gid);
+
+/* The other way round; false: there is no such id. That of none, 2^32-1, stays what it is. */
+bool creds_uid_outside(const struct creds *c, uint64_t inside, uid_t *uid);
+bool creds_gid_outside(const struct creds *c, uint64_t inside, gid_t *gid);
 
 #endif

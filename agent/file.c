@@ -13,12 +13,12 @@ static int64_t ns_of(struct timespec ts)
 	return ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-struct file_attr file_attr_of(const struct stat *st)
+struct file_attr file_attr_of(const struct creds *c, const struct stat *st)
 {
 	return (struct file_attr){
 		.mode = st->st_mode,
-		.uid = st->st_uid,
-		.gid = st->st_gid,
+		.uid = creds_uid_inside(c, st->st_uid),
+		.gid = creds_gid_inside(c, st->st_gid),
 		.nlink = (uint32_t)st->st_nlink,
 		.dev = st->st_dev,
 		.ino = st->st_ino,

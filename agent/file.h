@@ -4,13 +4,15 @@
 
 #include <sys/stat.h>
 
+#include "creds.h"
 #include "proto.h"
 
 /* A file that was changed within so long may change again without its times telling: the kernel
  * takes them from a clock that stands still for up to a tick, of 10 ms at most. */
 #define FILE_SETTLED_NS 20000000
 
-struct file_attr file_attr_of(const struct stat *st);
+/* file_attr_of() - with the ids as the target knows them. */
+struct file_attr file_attr_of(const struct creds *c, const struct stat *st);
 
 /* file_version() - a number for what the file holds, from what stat(2) said of fd at the time:
  * equal ones mean equal content. 0, which equals nothing: the content may change, or has just been

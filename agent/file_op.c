@@ -53,7 +53,7 @@ static int put_path(struct op *o, const char *path)
 
 static void put_attr(struct op *o, int fd, const struct stat *st)
 {
-	o->attr = file_attr_of(st);
+	o->attr = file_attr_of(&o->target->creds, st);
 	o->version = file_version(fd, st);
 }
 
@@ -68,6 +68,7 @@ static int at_path(struct op *o)
 	if (n < 0)
 		return (int)n;
 	put_path(o, name);
+	creds_act_on(&o->target->creds, fd);
 	return take_fd(&fd);
 }
 
@@ -98,7 +99,11 @@ static int made_at(struct op *o, const struct place *p, int result)
 
 static int at_place(struct op *o, const char *path, struct place *p)
 {
-	return resolve_place(o->target, path, p);
+	int r = resolve_place(o->target, path, p);
+
+	if (r == 0)
+		creds_act_on(&o->target->creds, p->dir);
+	return r;
 }
 
 /* --- what is asked of a path --- */
@@ -205,11 +210,16 @@ static int op_chmod(struct op *o)
 
 static int op_chown(struct op *o)
 {
+	const struct creds *c = &o->target->creds;
 	cleanup_fd int fd = at_path(o);
+	uid_t uid;
+	gid_t gid;
 
 	if (fd < 0)
 		return fd;
-	return done_with(o, fd, fchownat(fd, "", (uid_t)o->m->a, (gid_t)o->m->b, AT_EMPTY_PATH));
+	if (!creds_uid_outside(c, o->m->a, &uid) || !creds_gid_outside(c, o->m->b, &gid))
+		return -EINVAL;
+	return done_with(o, fd, fchownat(fd, "", uid, gid, AT_EMPTY_PATH));
 }
 
 /* ns since 1970, or FILE_TIME_*. */

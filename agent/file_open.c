@@ -122,6 +122,7 @@ static int look(const struct request *q, struct opened *o)
 	o->place = resolve_open_from(q->target, q->path, q->base, q->resolve, O_PATH | flags, 0);
 	if (o->place < 0)
 		return o->place;
+	creds_act_on(&q->target->creds, o->place);
 	return fstat(o->place, &o->st) < 0 ? -errno : 0;
 }
 
@@ -145,13 +146,24 @@ static int open_wanted(const struct request *q, struct opened *o)
 	return check_type(&o->st);
 }
 
+/* There is nothing at the path: what is acted on is the directory. */
+static int create(const struct request *q, struct opened *o)
+{
+	struct place p = { .dir = -1 };
+
+	if (resolve_place(q->target, q->path, &p) == 0)
+		creds_act_on(&q->target->creds, p.dir);
+	close_fd(&p.dir);
+	return open_wanted(q, o);
+}
+
 static int open_found(const struct request *q, struct opened *o)
 {
 	bool anew = by_path(q) && q->want & FILE_EXCL;
 	int r = anew ? -ENOENT : look(q, o);
 
 	if (r == -ENOENT && by_path(q))
-		return open_wanted(q, o);
+		return create(q, o);
 	if (r == 0)
 		r = check_exec(q, o);
 	if (r < 0 || q->want & FILE_PATH)
@@ -233,7 +245,8 @@ static int open_as_target(const struct request *q, struct opened *o)
 
 /* --- the answer --- */
 
-static void tell_opened(struct mux *mux, uint32_t id, int r, const struct opened *o)
+static void tell_opened(
+	struct mux *mux, const struct target *t, uint32_t id, int r, const struct opened *o)
 {
 	struct msg m = { .type = MSG_file_opened, .id = id };
 
@@ -241,7 +254,7 @@ static void tell_opened(struct mux *mux, uint32_t id, int r, const struct opened
 		m.file_opened.error = (uint32_t)-r;
 	} else {
 		m.file_opened.content = (uint8_t)o->content;
-		m.file_opened.attr = file_attr_of(&o->st);
+		m.file_opened.attr = file_attr_of(&t->creds, &o->st);
 		m.file_opened.version = o->version;
 		m.file_opened.path_len = (uint16_t)o->name_len;
 		m.file_opened.path = (struct span){ o->name, (uint32_t)o->text_len };
@@ -277,7 +290,7 @@ static void answer(
 			o.file = -1;
 	}
 	log_opened(m, r, &o);
-	tell_opened(c->ch.mux, m->id, r, &o);
+	tell_opened(c->ch.mux, q->target, m->id, r, &o);
 	if (r == 0 && o.source >= 0)
 		content_send(c, take_fd(&o.source), &o.st, o.version, q->from);
 	else
@@ -322,6 +335,6 @@ int file_open(struct loop *loop, struct mux *mux, const struct target *t, struct
 	if (c)
 		answer(c, h, &q, m);
 	else
-		tell_opened(mux, m->id, -file_error(r), NULL);
+		tell_opened(mux, t, m->id, -file_error(r), NULL);
 	return 0;
 }

@@ -122,6 +122,7 @@ static int as_target(const struct handles *h, const struct handle *file, const s
 
 	if (r < 0)
 		return r;
+	creds_act_on(&h->target->creds, file->fd);
 	r = act(file, m);
 	creds_leave(&h->target->creds);
 	return r;
@@ -162,7 +163,7 @@ static void tell_synced(
 	struct stat st;
 
 	if (file && fstat(file->fd, &st) == 0) {
-		m.file_synced.attr = file_attr_of(&st);
+		m.file_synced.attr = file_attr_of(&h->target->creds, &st);
 		m.file_synced.version = file_version(file->fd, &st);
 	}
 	log_dbg("file %u: %s", sync->id, error ? strerror(error) : "synced");

@@ -211,6 +211,7 @@ static int watch_path(struct watches *w, const char *path)
 
 	if (fd < 0)
 		return fd;
+	creds_act_on(&w->target->creds, fd);
 	wd = inotify_add_watch(w->inotify.fd, resolve_fd_path(fd, name), WATCH_MASK);
 	return wd < 0 ? -errno : wd;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,11 +23,34 @@ struct who {
 	gid_t group;       /* supplementary; 0: none */
 	bool without_caps; /* root as it is in many containers */
 	bool user_namespace;
+	const char *map;      /* of its ids; then it is its root */
 	const char *root;     /* NULL: ours */
 	const char *hostname; /* in a UTS namespace of its own; NULL: ours */
 };
 
-static bool become(const struct who *w)
+/* Root of a user namespace, as soon as `peer` has written its map. */
+static bool become_root(const struct who *w, int peer)
+{
+	char c = 0;
+
+	if (!w->map)
+		return true;
+	return unshare(CLONE_NEWUSER) == 0 && write(peer, &c, 1) == 1 && read(peer, &c, 1) == 1 &&
+	       setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0;
+}
+
+static void write_map(pid_t pid, const char *name, const char *map)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(fd, map, strlen(map)), strlen(map));
+	close(fd);
+}
+
+static bool become(const struct who *w, int peer)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct none[2] = { 0 };
@@ -36,7 +60,7 @@ static bool become(const struct who *w)
 	       (!w->root || (chroot(w->root) == 0 && chdir("/") == 0)) &&
 	       setgroups(w->group != 0, &w->group) == 0 && setresgid(w->gid, w->gid, w->gid) == 0 &&
 	       setresuid(w->uid, w->uid, w->uid) == 0 &&
-	       (!w->user_namespace || unshare(CLONE_NEWUSER) == 0) &&
+	       (!w->user_namespace || unshare(CLONE_NEWUSER) == 0) && become_root(w, peer) &&
 	       (!w->without_caps || syscall(SYS_capset, &header, none) == 0);
 }
 
@@ -47,17 +71,23 @@ __attribute__((unused)) static pid_t target_begin(const struct who *w)
 	char c = 0;
 	pid_t pid;
 
-	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ready), 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		c = become(w);
+		c = become(w, ready[1]);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (write(ready[1], &c, 1) == 1)
 			pause();
 		_exit(1);
 	}
 	close(ready[1]);
+	if (w->map) {
+		assert_int_equal(read(ready[0], &c, 1), 1);
+		write_map(pid, "uid_map", w->map);
+		write_map(pid, "gid_map", w->map);
+		assert_int_equal(write(ready[0], &c, 1), 1);
+	}
 	assert_int_equal(read(ready[0], &c, 1), 1);
 	assert_true(c);
 	close(ready[0]);

@@ -22,6 +22,7 @@ static int try_open(const struct who *w, const char *name, int flags)
 		target_use(&t, target);
 		if (creds_enter(&t.creds) < 0)
 			_exit(255);
+		creds_act_on(&t.creds, openat(dir, name, O_PATH | O_CLOEXEC));
 		r = openat(dir, name, flags | O_CLOEXEC, 0644) < 0 ? errno : 0;
 		creds_leave(&t.creds);
 		if (openat(dir, "roots", O_RDWR | O_CLOEXEC) < 0 ||
@@ -56,12 +57,19 @@ static void rights_are_those_of_the_process(void **state)
 		{ { .user_namespace = true }, "roots", O_RDWR, 0 },
 		{ { .user_namespace = true }, "users", O_RDONLY, EACCES },
 		{ { .uid = USER, .gid = USER, .user_namespace = true }, "users", O_RDWR, 0 },
+		/* Root of a namespace, of what its own users have and of what others have. */
+		{ { .map = "0 100000 65536" }, "inside", O_RDWR, 0 },
+		{ { .map = "0 100000 65536" }, "users", O_RDONLY, EACCES },
+		{ { .map = "0 100000 65536" }, "roots", O_RDONLY, EACCES },
+		{ { .map = "0 100000 65536" }, "half", O_RDONLY, EACCES },
 	};
 
 	(void)state;
 	dir_file("roots", "", 0, 0, 0600);
 	dir_file("users", "", USER, USER, 0600);
 	dir_file("groups", "", 0, GROUP, 0640);
+	dir_file("inside", "", 100007, 100008, 0600);
+	dir_file("half", "", 100007, USER, 0600);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		int error = try_open(&cases[i].who, cases[i].file, cases[i].flags);
 
@@ -111,11 +119,44 @@ static void a_line_of_status_is_parsed_or_refused(void **state)
 	creds_done(&c);
 }
 
+static void ids_are_those_of_the_namespace(void **state)
+{
+	static const struct who who = { .map = "0 100000 65536\n70000 5 1\n" };
+	struct target t;
+	char spec[32];
+	pid_t pid = target_begin(&who);
+	uid_t uid;
+	gid_t gid;
+
+	(void)state;
+	snprintf(spec, sizeof(spec), "pid:%d", pid);
+	assert_int_equal(target_find(&t, spec, NULL), 0);
+	assert_int_equal(t.creds.uid, 100000);
+	assert_int_equal(creds_uid_inside(&t.creds, 100000), 0);
+	assert_int_equal(creds_uid_inside(&t.creds, 165535), 65535);
+	assert_int_equal(creds_uid_inside(&t.creds, 165536), OVERFLOW_ID);
+	assert_int_equal(creds_uid_inside(&t.creds, 99999), OVERFLOW_ID);
+	assert_int_equal(creds_gid_inside(&t.creds, 5), 70000);
+	assert_int_equal(creds_gid_inside(&t.creds, 0), OVERFLOW_ID);
+	assert_true(creds_uid_outside(&t.creds, 7, &uid));
+	assert_int_equal(uid, 100007);
+	assert_true(creds_gid_outside(&t.creds, UINT32_MAX, &gid));
+	assert_int_equal(gid, UINT32_MAX);
+	assert_false(creds_uid_outside(&t.creds, 65536, &uid));
+	assert_false(creds_uid_outside(&t.creds, UINT64_MAX, &uid));
+	target_close(&t);
+	assert_true(creds_uid_outside(&t.creds, 65536, &uid)); /* no map: as it is */
+	assert_int_equal(uid, 65536);
+	assert_false(creds_uid_outside(&t.creds, 1ull << 32, &uid));
+	target_end(pid);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rights_are_those_of_the_process),
 		cmocka_unit_test(what_is_created_belongs_to_the_process),
+		cmocka_unit_test(ids_are_those_of_the_namespace),
 		cmocka_unit_test(a_line_of_status_is_parsed_or_refused),
 	};
 

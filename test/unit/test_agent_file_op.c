@@ -294,29 +294,60 @@ static void use_as_user(void)
 	await("done(EPERM) ");
 }
 
-static void the_rights_are_the_targets(void **state)
+static void use_as_root_of_a_namespace(void)
 {
-	const struct who user = { .uid = 1234, .gid = 1235, .root = dir_path };
-	pid_t who = target_begin(&user), pid;
+	ask(&(struct asked){ FILE_OP_STAT, 0, 0, 0, "/inside", { 0 } });
+	assert_int_equal(attr()->uid, 7);
+	ask(&(struct asked){ FILE_OP_CHOWN, 0, 9, AS_IS, "/inside", { 0 } });
+	assert_int_equal(attr()->uid, 9);
+	ask(&(struct asked){ FILE_OP_CHOWN, 0, 65536, AS_IS, "/inside", { 0 } });
+	await("done(EINVAL) ");
+	ask(&(struct asked){ FILE_OP_STAT, 0, 0, 0, "/roots", { 0 } });
+	assert_int_equal(attr()->uid, 65534);
+	ask(&(struct asked){ FILE_OP_CHMOD, 0, 0666, 0, "/roots", { 0 } });
+	await("done(EPERM) ");
+	ask(&(struct asked){ FILE_OP_MKDIR, 0, 0700, 0, "/insides/d", { 0 } });
+	assert_int_equal(attr()->uid, 0);
+	ask(&(struct asked){ FILE_OP_MKDIR, 0, 0700, 0, "/closed/d", { 0 } });
+	await("done(EACCES) ");
+}
+
+/* A process in a chroot(2) makes no user namespace, so the root is given to it here. */
+static void as_target(const struct who *w, void (*use)(void))
+{
+	pid_t who = target_begin(w), pid = fork();
 	int status;
 
-	dir_file("roots", "", 0, 0, 0600);
-	mkdirat(dir, "public", 01777);
-	fchmodat(dir, "public", 01777, 0);
-	mkdirat(dir, "closed", 0700);
-	dir_file("closed/f", "", 0, 0, 0666);
-	dir_file("public/roots", "", 0, 0, 0666);
-	pid = fork();
 	if (pid == 0) {
 		target_close(&target);
 		target_use(&target, who);
-		begin(state);
-		use_as_user();
+		close_fd(&target.root);
+		target.root = openat(dir, ".", O_PATH | O_CLOEXEC);
+		begin(NULL);
+		use();
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	target_end(who);
 	assert_int_equal(status, 0);
+}
+
+static void the_rights_are_the_targets(void **state)
+{
+	static const struct who user = { .uid = 1234, .gid = 1235 },
+				root = { .map = "0 100000 65536" };
+
+	(void)state;
+	dir_file("roots", "", 0, 0, 0600);
+	mkdirat(dir, "public", 01777);
+	mkdirat(dir, "closed", 0700);
+	dir_file("closed/f", "", 0, 0, 0666);
+	dir_file("public/roots", "", 0, 0, 0666);
+	as_target(&user, use_as_user);
+	dir_file("inside", "", 100007, 100007, 0600);
+	mkdirat(dir, "insides", 0700);
+	fchownat(dir, "insides", 100007, 100007, 0);
+	as_target(&root, use_as_root_of_a_namespace);
 }
 
 int main(void)
