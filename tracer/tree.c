@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,10 +249,16 @@ int tree_open_copy(const struct tree *t, int path_fd, int flags)
 }
 
 /* A write lease is given to the only one who has the file open (fcntl(2)); mapped memory counts, a
- * descriptor with O_PATH does not. */
+ * descriptor with O_PATH does not. Who opens the file meanwhile, to execute it, waits until the
+ * lease is given back; we are told by a signal, which by default would end us. */
+static bool take_lease(int fd)
+{
+	return fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_WRLCK) == 0;
+}
+
 bool tree_has_others(int fd)
 {
-	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+	if (!take_lease(fd))
 		return true;
 	fcntl(fd, F_SETLEASE, F_UNLCK);
 	return false;
@@ -697,6 +704,8 @@ void tree_rename(struct tree *t, const char *from, const char *to, bool exchange
 	cleanup_fd int old_dir = tree_parent(t, from, &old_name);
 	cleanup_fd int new_dir = make_parent(t, to, &new_name);
 
+	if (strcmp(from, to) == 0)
+		return;
 	if (old_dir < 0 || new_dir < 0) {
 		tree_remove(t, from);
 		tree_remove(t, to);

@@ -6,6 +6,7 @@
 #include "../../tracer/tree_list.c"
 #include "../../tracer/tree_place.c"
 
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
@@ -418,9 +419,14 @@ static void links_are_not_followed(void)
 	fd = tree_at(&tree, "/up");
 	assert_int_equal(readlinkat(fd, "", text, sizeof(text)), 4);
 	assert_int_equal(tree_at(&tree, "/up/x"), -ELOOP);
+	assert_int_equal(tree_put(&tree, "/l0", &link, "/tmp", 4, NULL), 0);
 	put("/up/tree-test-escaped", &attr);
 	assert_int_equal(access("/tmp/tree-test-escaped", F_OK), -1);
 	assert_true(S_ISDIR(stat_of("/up").st_mode));
+	close_fd(&fd);
+	fd = open_at("/l0", O_PATH | O_NOFOLLOW);
+	assert_int_equal(readlinkat(fd, "", text, sizeof(text)), 4);
+	assert_int_equal(open_at("/l0", O_RDONLY), -ENXIO);
 	/* The same file with another text, as when an inode is used again. */
 	assert_int_equal(tree_put(&tree, "/l", &link, "one", 3, NULL), 0);
 	link.size = 3;
@@ -472,6 +478,33 @@ static void open_copies_are_seen(void)
 	assert_false(tree_is_open(&tree, path));
 	fd = tree_open_copy(&tree, path, O_PATH);
 	assert_false(tree_is_open(&tree, path));
+}
+
+/* Someone executes what is just being asked about: that must not cost us our life. */
+static void lease_is_broken(void)
+{
+	cleanup_fd int path = -1, fd = -1;
+	struct pollfd p = { .events = POLLIN };
+	int gate[2], status;
+	pid_t pid;
+
+	put_text("/f", 1, "text");
+	path = tree_at(&tree, "/f");
+	fd = tree_open_copy(&tree, path, O_RDONLY);
+	assert_false(tree_has_others(fd));
+	assert_true(take_lease(fd)); /* as in the midst of it */
+	assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		close_fd(&fd);
+		_exit(open(tree_fd_path(path).text, O_RDONLY | O_NONBLOCK) >= 0);
+	}
+	close(gate[1]);
+	p.fd = gate[0];
+	assert_int_equal(poll(&p, 1, 10000), 1); /* it has asked and ended */
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+	close(gate[0]);
 }
 
 /* --- content --- */
@@ -827,6 +860,8 @@ static void rename_and_remove(void)
 	tree_rename(&tree, "/a", "/b/c", false);
 	assert_copy("/b/c/f", "text");
 	assert_ptr_equal(put_text("/b/c/f", 2, "more"), node);
+	tree_rename(&tree, "/b/c/f", "/b/c/f", false);
+	assert_copy("/b/c/f", "more");
 	put_text("/g", 3, "other");
 	tree_rename(&tree, "/g", "/b/c/f", false);
 	assert_copy("/b/c/f", "other");
@@ -892,6 +927,7 @@ static const struct {
 	CASE(links_are_not_followed),
 	CASE(modes_do_not_stop_us),
 	CASE(open_copies_are_seen),
+	CASE(lease_is_broken),
 	CASE(content_in_place),
 	CASE(content_beside),
 	CASE(content_from),
