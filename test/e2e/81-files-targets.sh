@@ -30,7 +30,7 @@ work_owner=0:0
 write_here "write to a file" "a new file" "rename" "unlink" "chmod" "chown" "times" "mkdir and rmdir"
 work_owner=1000:1000
 write_here "write to a file" "a new file" "O_EXCL" "rename" "rename of directories" "unlink" "mkdir and rmdir" "link" \
-	"symlink" "chmod" "chown" "times" "attributes" "mknod" "rights of the target" "O_TMPFILE gets a name" "the umask"
+	"symlink" "chmod" "chown" "times" "attributes" "mknod" "rights of the target" "the right to write" "O_TMPFILE gets a name" "the umask"
 target_back
 
 as=(setpriv --reuid 1234 --regid 1234 --groups "1000,5678")
@@ -48,7 +48,7 @@ target_as sleep "${as[@]}" sleep infinity
 kind="root without capabilities, "
 read_here "rights" "rights of an open"
 work_owner=1000:1000
-write_here "write to a file" "a new file" "chmod" "chown" "unlink" "times"
+write_here "write to a file" "a new file" "chmod" "chown" "unlink" "times" "the right to write"
 target_back
 work_owner=''
 
@@ -77,7 +77,7 @@ target_as sleep unshare --mount sh -c 'mount -o remount,bind,ro / && exec sleep 
 kind="read-only root, "
 read_here "a small file" "volumes of Kubernetes"
 write_here "write to a file" "a new file" "O_EXCL" "O_CREAT and what is there" "rename" "unlink" "mkdir and rmdir" \
-	"symlink" "chmod" "times" "attributes" "rights of the target" "O_TMPFILE"
+	"symlink" "chmod" "times" "attributes" "rights of the target" "the right to write" "O_TMPFILE"
 target_back
 
 # ---- a user namespace --------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ for file in files.py files.js; do
 	provide "$here/guest/$file" $file
 done
 mkdir $T/tmp $root$T/tmp
+# shellcheck disable=SC2016
+printf '#!/bin/sh\n"$@" | sort\n' >sorted && chmod +x sorted && provide sorted sorted
 
 reads() { [[ $1 != *${ONLY:-}* ]] || same_program "$1" "" "${@:2}"; }
 app_reads() { [[ $1 != *${ONLY:-}* ]] || same_program "$1" "--fs-read-only ^/app/" "${@:2}"; }
@@ -34,7 +36,7 @@ app_reads "all of an application's files" $T/bin/files-go read /app
 		for f in tree/*/*/*; do [ -s "$f" ] && [ -r "$f" ] && [ ! -x "$f" ] && echo "$f"; done
 		read -r first </data/lines && echo "$first"; mapfile -t all </data/lines; echo "${#all[@]}"
 		shopt -s globstar dotglob; echo /etc/app/** ./tree/**/file1*; cd - && cd /data/to-dir && pwd && pwd -P
-		[ /data/hard1 -ef /data/hard2 ] && [ /data/small -nt /nothing ] && [ ! /data/small -nt /data/lines ]; echo $?
+		[ /data/small -ef /data/relative ] && [ /data/small -nt /nothing ] && [ ! /data/small -nt /data/lines ]; echo $?
 		cat </data/nothing; echo $?'
 	reads "dash" sh -c 'cd /data/dir/sub; cat ../file - <deeper; ls; cd ..; for f in *; do echo "$f"; done; test -L back && echo link'
 	reads "command substitution and here-documents" bash -c 'x=$(</data/small); cat - /data/small <<<"$x"; wc -c /data/small </data/lines'
@@ -42,19 +44,19 @@ app_reads "all of an application's files" $T/bin/files-go read /app
 	reads "awk, sed, sort, head, join" sh -c 'awk "END {print NR, FILENAME}" /data/lines; sed -n 5,7p /data/lines; sort -R /data/lines | wc -l; tail -n 2 /data/lines; tail -c 20 /data/big | od -c; diff /data/small /data/relative && cmp /data/small /data/hard1'
 	reads "cp -a to this machine" sh -c 'cp -a /app/tree /data/dir /data/names '$T'/tmp && cd '$T'/tmp && find . -exec stat -c "%n %A %u %g %Y" {} + | grep -v "^\. " | sort; find . -type f -exec sha256sum {} + | sort; rm -rf '$T'/tmp/*'
 }
-reads "find" find /app /data/dir /etc/app /srv/work ! -type d -printf '%p %y %m %U %G %s %T@ %l\n'
-reads "find -type d" find /app /data/dir -type d -printf '%p %m %U %G %T@\n'
-reads "find -newer, -size, -empty, -samefile" find /data -maxdepth 1 \( -size +60M -o -empty -o -newer /data/dir -o -samefile /data/hard1 \)
-reads "find -L" find -L /app -name 'file1*'
+app_reads "find" $T/bin/sorted find /app /data/dir /etc/app /srv/work ! -type d -printf '%p %y %m %U %G %s %T@ %l\n'
+app_reads "find -type d" $T/bin/sorted find /app /data/dir -type d -printf '%p %m %U %G %T@\n'
+reads "find -newer, -size, -empty, -samefile" $T/bin/sorted find /data -maxdepth 1 \( -size +60M -o -empty -o -newer /data/dir -o -samefile /data/small \)
+reads "find -L" $T/bin/sorted find -L /app/current /app/tree -name 'file1*'
 reads "ls -lR" sh -c 'ls -lRn --time-style=+%s.%N /app/tree /data/names | grep -v "^total\|^d"'
 reads "ls of what has all types" sh -c 'ls -AF --quoting-style=escape /data /data/names; ls -d /data/nothing'
 reads "ls of 10,000" sh -c 'ls -U /data/many | wc -l; ls -l /data/many | grep -v ^total | cksum'
 reads "stat" stat -c '%n %F %a %u %g %s %y' /data/small /data/relative /data/null /data/fifo /data/sparse /data/set-id
 reads "stat -f" stat -f -c '%n %T %S %l' /data /data/small /full
-reads "tar" sh -c 'tar -C / -cf - --sort=name app data/dir data/names etc/app data/small data/hard1 data/hard2 data/fifo | sha256sum'
-reads "tar of a sparse file" sh -c 'tar -C /data -Scf - sparse | sha256sum'
+app_reads "tar" sh -c 'tar -C / -cf - --sort=name app data/dir data/names etc/app data/small data/fifo | sha256sum'
+reads "tar of two names of one file" sh -c 'tar -C /data -cf - hard1 hard2 | sha256sum'
 reads "sha256sum" sha256sum /data/big /data/lines /data/empty /data/version /app/config.ini
-reads "grep -r" sh -c 'grep -rc line /app /data/dir /data/lines | sort; grep -rl "file 7 " /app/tree; grep -F last /data/sparse'
+app_reads "grep -r" sh -c 'grep -rc line /app /data/dir /data/lines | sort; grep -rl "file 7 " /app/tree | sort; grep -F last /data/sparse'
 reads "du" du -b /data/small /data/lines
 reads "namei, realpath, readlink" sh -c 'namei -m /data/chain; realpath /data/chain /data/dir/back /data/self/self/step7; readlink -e /data/loop-a; readlink /data/up'
 reads "file times by date -r, test -nt" sh -c 'date -u -r /data/small +%s.%N; date -u -r /data/relative +%s.%N'

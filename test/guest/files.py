@@ -35,6 +35,7 @@ def read(top):
     with os.scandir(".") as entries:
         print(sorted((e.name, e.is_dir(), e.is_symlink(), e.stat().st_mode) for e in entries))
     for path, dirs, files, fd in os.fwalk("."):
+        dirs.sort()
         print(path, sorted(files), [os.stat(f, dir_fd=fd).st_size for f in sorted(files)])
     print(shutil.disk_usage(".").total > 0, os.path.samefile(".", top), os.access(".", os.R_OK | os.X_OK))
     try:
