@@ -368,7 +368,8 @@ static int compile_policy(struct fs *fs, struct err *e)
 	const struct tracer *tr = fs->tracer;
 	const struct context *cx = &tr->context;
 	const char *name = tr->cfg->argv[0];
-	bool named = strchr(name, '/'); /* or searched for in PATH, which is this machine's */
+	/* Or searched for in PATH, or a file of the target. */
+	bool named = strchr(name, '/') && access(name, F_OK) == 0;
 	char cwd[PATH_MAX], program[PATH_MAX], file[PATH_MAX];
 	struct fs_facts facts = {
 		.home = getenv("HOME"),
@@ -384,6 +385,16 @@ static int compile_policy(struct fs *fs, struct err *e)
 	if (!facts.cwd)
 		facts.cwd = "/";
 	return fs_policy_compile(&fs->policy, tr->cfg, &facts, e);
+}
+
+int fs_check(const struct config *cfg, struct err *e)
+{
+	const struct fs_facts nothing = { .cwd = "/", .has_files = true };
+	struct fs_policy *p = NULL;
+	int r = fs_policy_compile(&p, cfg, &nothing, e);
+
+	fs_policy_free(p);
+	return r;
 }
 
 int fs_start(struct fs *fs, struct tracer *tr, struct err *e)

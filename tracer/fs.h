@@ -31,6 +31,10 @@ struct fs {
 	bool on;        /* some path may be the target's */
 };
 
+/* fs_check() - whether the options about files make sense, before anything is started: 0, or -1 and
+ * e. */
+int fs_check(const struct config *cfg, struct err *e);
+
 /* fs_start() - before the guest starts, when the target is known: 0, or -errno and e. */
 int fs_start(struct fs *fs, struct tracer *tr, struct err *e);
 void fs_done(struct fs *fs);

@@ -156,7 +156,7 @@ static int run(struct tracer *tr, struct config *cfg, struct err *e)
 		return GUEST_RUNS;
 	}
 	tr->names = names_new(tr);
-	if (!tr->names || policy_compile(&tr->policy, tr->cfg, e) < 0 ||
+	if (!tr->names || policy_compile(&tr->policy, tr->cfg, e) < 0 || fs_check(cfg, e) < 0 ||
 		link_open(&tr->link, tr, e) < 0 || get_context(tr, e) < 0) {
 		tracer_done(tr);
 		return GUEST_RUNS;
@@ -188,6 +188,13 @@ static void guard_standard_fds(void)
 	}
 }
 
+/* A program that this machine does not have may be one of the target's files. */
+static bool may_be_there(const struct config *cfg)
+{
+	return strchr(cfg->argv[0], '/') && access(cfg->argv[0], F_OK) < 0 &&
+	       fs_policy_may_be_remote(cfg);
+}
+
 int main(int argc, char **argv)
 {
 	static struct tracer tr;
@@ -217,7 +224,7 @@ int main(int argc, char **argv)
 	if (probe_needed(&e) < 0)
 		die(EXIT_OURS, "%s", e.text);
 	status = launch_find(cfg.argv[0], &e);
-	if (status)
+	if (status && !may_be_there(&cfg))
 		die(status, "%s", e.text);
 	tracer_init(&tr, &cfg);
 	status = run(&tr, &cfg, &e);
