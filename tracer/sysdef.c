@@ -16,6 +16,10 @@
 #define IPPROTO_MPTCP 262
 #endif
 
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452 /* Linux 6.6, on every architecture */
+#endif
+
 #define ROW(call, ...)                                                                             \
 	{                                                                                          \
 		.name = #call, .nr = SYS_##call, __VA_ARGS__                                       \
@@ -36,6 +40,7 @@
 #define OPENS     .when = WHEN_NAMES | WHEN_FILES
 #define FILES     .when = WHEN_FILES
 #define HOSTNAME  .when = WHEN_HOSTNAME
+#define WRITES    .when = WHEN_WRITES
 
 const struct sysdef sysdefs[] = {
 	/* Programs fall back to plain system calls, and to TCP: both measured with node and Go. */
@@ -79,6 +84,19 @@ const struct sysdef sysdefs[] = {
 	ROW(lstat, FILES, .args = "sp", .enter = sys_lstat),
 	ROW(access, FILES, .args = "sd", .enter = sys_access),
 	ROW(readlink, FILES, .args = "spd", .enter = sys_readlink),
+	ROW(mkdir, FILES, .args = "sd", .enter = sys_mkdir),
+	ROW(mknod, FILES, .args = "sdd", .enter = sys_mknod),
+	ROW(unlink, FILES, .args = "s", .enter = sys_unlink),
+	ROW(rmdir, FILES, .args = "s", .enter = sys_rmdir),
+	ROW(rename, FILES, .args = "ss", .enter = sys_rename),
+	ROW(link, FILES, .args = "ss", .enter = sys_link),
+	ROW(symlink, FILES, .args = "ss", .enter = sys_symlink),
+	ROW(chmod, FILES, .args = "sd", .enter = sys_chmod),
+	ROW(chown, FILES, .args = "sdd", .enter = sys_chown),
+	ROW(lchown, FILES, .args = "sdd", .enter = sys_lchown),
+	ROW(utime, FILES, .args = "sp", .enter = sys_utime),
+	ROW(utimes, FILES, .args = "sp", .enter = sys_utimes),
+	ROW(futimesat, FILES, .args = "dsp", .enter = sys_futimesat),
 #endif
 	ROW(openat, OPENS, .args = "dsd", .enter = sys_openat),
 	ROW(openat2, OPENS, .args = "dspd", .enter = sys_openat2),
@@ -98,6 +116,32 @@ const struct sysdef sysdefs[] = {
 	ROW(getcwd, FILES, .args = "pd", .enter = sys_getcwd),
 	ROW(execve, FILES, .args = "spp", .enter = sys_execve),
 	ROW(execveat, FILES, .args = "dsppd", .enter = sys_execveat),
+	ROW(mkdirat, FILES, .args = "dsd", .enter = sys_mkdirat),
+	ROW(mknodat, FILES, .args = "dsdd", .enter = sys_mknodat),
+	ROW(unlinkat, FILES, .args = "dsd", .enter = sys_unlinkat),
+	ROW(renameat, FILES, .args = "dsds", .enter = sys_renameat),
+	ROW(renameat2, FILES, .args = "dsdsd", .enter = sys_renameat2),
+	ROW(linkat, FILES, .args = "dsdsd", .enter = sys_linkat),
+	ROW(symlinkat, FILES, .args = "sds", .enter = sys_symlinkat),
+	ROW(fchmodat, FILES, .args = "dsd", .enter = sys_fchmodat),
+	ROW(fchmodat2, FILES, .args = "dsdd", .enter = sys_fchmodat2),
+	ROW(fchmod, FILES, .args = "dd", .enter = sys_fchmod),
+	ROW(fchownat, FILES, .args = "dsddd", .enter = sys_fchownat),
+	ROW(fchown, FILES, .args = "ddd", .enter = sys_fchown),
+	ROW(truncate, FILES, .args = "sd", .enter = sys_truncate),
+	ROW(utimensat, FILES, .args = "dspd", .enter = sys_utimensat),
+	ROW(setxattr, FILES, .args = "sspdd", .enter = sys_setxattr),
+	ROW(lsetxattr, FILES, .args = "sspdd", .enter = sys_lsetxattr),
+	ROW(fsetxattr, FILES, .args = "dspdd", .enter = sys_fsetxattr),
+	ROW(removexattr, FILES, .args = "ss", .enter = sys_removexattr),
+	ROW(lremovexattr, FILES, .args = "ss", .enter = sys_lremovexattr),
+	ROW(fremovexattr, FILES, .args = "ds", .enter = sys_fremovexattr),
+	ROW(fsync, WRITES, .args = "d", .enter = sys_fsync),
+	ROW(fdatasync, WRITES, .args = "d", .enter = sys_fsync),
+	ROW(sync_file_range, WRITES, ONLY(IF_SET(3)), .args = "dddd", .enter = sys_fsync),
+	ROW(msync, WRITES, .args = "pdd", .enter = sys_msync),
+	ROW(syncfs, WRITES, .args = "d", .enter = sys_sync),
+	ROW(sync, WRITES, .enter = sys_sync),
 	ROW(inotify_add_watch, FILES, .args = "dsd", .enter = sys_inotify_add_watch),
 
 	ROW(uname, HOSTNAME, .args = "p", .enter = sys_uname),
@@ -110,7 +154,7 @@ static unsigned wanted(const struct config *cfg)
 	return (cfg->incoming != INCOMING_OFF ? WHEN_INCOMING : 0) |
 	       (cfg->outgoing ? WHEN_OUTGOING : 0) | (cfg->dns ? WHEN_NAMES : 0) |
 	       (fs_policy_may_be_remote(cfg) ? WHEN_FILES : 0) |
-	       (cfg->hostname ? WHEN_HOSTNAME : 0);
+	       (fs_policy_may_write(cfg) ? WHEN_WRITES : 0) | (cfg->hostname ? WHEN_HOSTNAME : 0);
 }
 
 bool sysdef_is_on(const struct sysdef *d, const struct config *cfg)

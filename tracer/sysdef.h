@@ -17,6 +17,7 @@ enum sysdef_when {
 	WHEN_NAMES = 1 << 2,    /* names are resolved as in the target */
 	WHEN_FILES = 1 << 3,    /* some paths are the target's */
 	WHEN_HOSTNAME = 1 << 4, /* the host name is the target's */
+	WHEN_WRITES = 1 << 5,   /* files of the target may be written to */
 };
 
 /* The filter looks at arguments: the row is only about calls where all of these hold. */
@@ -107,6 +108,42 @@ void sys_getcwd(struct call *c);
 void sys_execve(struct call *c);
 void sys_execveat(struct call *c);
 void sys_inotify_add_watch(struct call *c);
+void sys_mkdirat(struct call *c); /* sys_change.c */
+void sys_mknodat(struct call *c);
+void sys_unlinkat(struct call *c);
+void sys_renameat(struct call *c);
+void sys_renameat2(struct call *c);
+void sys_linkat(struct call *c);
+void sys_symlinkat(struct call *c);
+void sys_fchmodat(struct call *c);
+void sys_fchmodat2(struct call *c);
+void sys_fchmod(struct call *c);
+void sys_fchownat(struct call *c);
+void sys_fchown(struct call *c);
+void sys_truncate(struct call *c);
+void sys_utimensat(struct call *c);
+void sys_utimes(struct call *c);
+void sys_futimesat(struct call *c);
+void sys_utime(struct call *c);
+void sys_setxattr(struct call *c);
+void sys_lsetxattr(struct call *c);
+void sys_fsetxattr(struct call *c);
+void sys_removexattr(struct call *c);
+void sys_lremovexattr(struct call *c);
+void sys_fremovexattr(struct call *c);
+void sys_fsync(struct call *c);
+void sys_sync(struct call *c);
+void sys_msync(struct call *c);
+void sys_mkdir(struct call *c);
+void sys_mknod(struct call *c);
+void sys_unlink(struct call *c);
+void sys_rmdir(struct call *c);
+void sys_rename(struct call *c);
+void sys_link(struct call *c);
+void sys_symlink(struct call *c);
+void sys_chmod(struct call *c);
+void sys_chown(struct call *c);
+void sys_lchown(struct call *c);
 void sys_uname(struct call *c); /* sys_uname.c */
 
 #endif

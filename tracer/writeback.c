@@ -381,7 +381,7 @@ static void look_at_all(struct writeback *w, bool exact)
 
 void writeback_before_send(struct writeback *w)
 {
-	if (list_empty(&w->files))
+	if (writeback_is_idle(w))
 		return;
 	drain(w);
 	look_at_all(w, true);
@@ -761,7 +761,7 @@ static unsigned count(const struct list *all)
 bool writeback_sync(struct writeback *w, struct call *c, int fd)
 {
 	struct writeback_file *one = fd >= 0 ? file_of(w, fd) : NULL;
-	unsigned n = one ? 1 : fd >= 0 ? 0 : count(&w->files);
+	unsigned n = one ? 1 : fd >= 0 || writeback_is_idle(w) ? 0 : count(&w->files);
 	struct barrier *b = n ? calloc(1, sizeof(*b) + n * sizeof(b->query[0])) : NULL;
 
 	if (!n)

@@ -71,6 +71,12 @@ void writeback_before_send(struct writeback *w);
  * size, times and content is old. */
 bool writeback_has_unsent(const struct tree_node *node);
 
+/* writeback_is_idle() - no file is open for writing; also before writeback_init(). */
+static inline bool writeback_is_idle(const struct writeback *w)
+{
+	return !w->tracer || list_empty(&w->files);
+}
+
 /* writeback_sync() - a barrier for the copy behind fd (-1: for all of them): the call is answered
  * with 0, or the failure, when the agent has it all, mapped memory included; with -1 the kernel
  * does the call then. False: there is nothing of ours behind fd, and the call was left alone. */
