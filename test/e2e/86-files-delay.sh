@@ -10,7 +10,7 @@ turns() {
 	slow_link 25
 	via="$mirrord_trace --agent unix:$T/slow.sock"
 	# shellcheck disable=SC2046,SC2086
-	out=$($(beneath_root $options) "$@" 2>&1)
+	out=$(timeout "$PATIENCE" $(beneath_root $options) "$@" 2>&1)
 	status=$? via=
 	end_slow_link
 	n=$(sed -n 's/turns: //p' delay.out)
