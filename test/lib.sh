@@ -336,13 +336,14 @@ same() {
 
 # Files: where the guest of a scenario is that program (test/guest/fs.c), and what it is started by in the
 # target, which is how the target's own process was, beside its namespaces and its root. kind: of target,
-# for the tests' names; via: how the guest comes under the supervisor.
-as=() enter=() kind='' native_libc=glibc via=
+# for the tests' names; via: how the guest comes under the supervisor; only: what is compared of what they say.
+as=() enter=() kind='' native_libc=glibc via='' only=cat
 root_beside() { echo "nsenter --target $target ${enter[*]} --net --mount --pid --uts --root --wd ${as[*]}"; }
 fs_beside() { echo "$(root_beside) $T/bin/$1/fs"; }
 beneath_root() { echo "env --chdir=/ ${via:-$mirrord_trace -t pid:$target} --engine $ENGINE --incoming off $* --"; }
 fs_beneath() { echo "$(beneath_root "${@:2}") $T/bin/$1/fs"; }
-fs_play() { "$here/converse" "$1" "$2" "t=$(fs_beside $native_libc)" "g=$3" 2>&1; }
+fs_play() { "$here/converse" "$1" "$2" "t=$(fs_beside $native_libc)" "g=$3" 2>&1 | $only; }
+without_owners() { sed -E 's/ ([0-7]{4}) [0-9]+ [0-9]+( size| mtime| device)/ \1\2/'; }
 
 # its_own NAME TRANSCRIPT: of the target's own program, which came to its end.
 its_own() {

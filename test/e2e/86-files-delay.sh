@@ -10,7 +10,7 @@ turns() {
 	slow_link 25
 	via="$mirrord_trace --agent unix:$T/slow.sock"
 	# shellcheck disable=SC2046,SC2086
-	out=$($(beneath_root $options) "$@" 2>&1)
+	out=$(timeout "$PATIENCE" $(beneath_root $options) "$@" 2>&1)
 	status=$? via=
 	end_slow_link
 	n=$(sed -n 's/turns: //p' delay.out)
@@ -34,7 +34,7 @@ turns "stat of each entry of a listed directory" 20 "" ls -l /data/many
 is "stat of each entry of a listed directory: they are there" "$(grep -c entry- <<<"$out")" 10000
 turns "a small tree" 60 "" find /app/tree -type f -size +1c
 # shellcheck disable=SC2016
-turns "reading 200 kB line by line" 12 "" bash -c 'while read -r line; do :; done </data/lines; echo "$line"'
+turns "reading 200 kB line by line" 20 "" bash -c 'while read -r line; do :; done </data/lines; echo "$line"'
 turns "byte by byte" 12 "" dd if=/data/small of=/dev/null bs=1
 
 work_anew
@@ -45,7 +45,7 @@ close f
 END
 is "20,000 small writes: they are there" "$(stat -c %s $root/srv/work/new)" 320000
 # shellcheck disable=SC2016
-turns "an appended log" 12 "--fs-mode write" bash -c 'for i in {1..500}; do echo "line $i"; done >>/srv/work/log'
+turns "an appended log" 20 "--fs-mode write" bash -c 'for i in {1..500}; do echo "line $i"; done >>/srv/work/log'
 is "an appended log: it is there" "$(cksum <$root/srv/work/log)" "$(cat <(echo first line) <(printf 'line %d\n' {1..500}) | cksum)"
 
 turns "64 MiB written" 200 "--fs-mode write" dd if=/data/big of=/srv/work/new bs=16k conv=fsync status=none

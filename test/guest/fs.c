@@ -665,6 +665,15 @@ static void print_entries(struct entry *e, size_t n)
 		printf(" entries, sum %016llx", (unsigned long long)all);
 }
 
+static struct entry *more_entries(struct entry *e, size_t n)
+{
+	struct entry *more = realloc(e, n * sizeof(*e));
+
+	if (!more)
+		fail("so many entries");
+	return more;
+}
+
 static void do_list(char **w)
 {
 	static char dents[32768];
@@ -677,8 +686,8 @@ static void do_list(char **w)
 
 		for (long at = 0; at < got; at += d->reclen) {
 			d = (const void *)(dents + at);
-			if (n % 64 == 0 && !(e = realloc(e, (n + 64) * sizeof(*e))))
-				fail("so many entries");
+			if (n % 64 == 0)
+				e = more_entries(e, n + 64);
 			snprintf(e[n].name, sizeof(e[n].name), "%s", d->name);
 			e[n++].type = d->type;
 		}
