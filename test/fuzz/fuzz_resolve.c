@@ -77,13 +77,17 @@ int LLVMFuzzerInitialize(__attribute__((unused)) int *argc, __attribute__((unuse
 	return 0;
 }
 
-/* Beneath the root, by nothing of what is tested. */
+/* Beneath the root, by nothing of what is tested. ".." is given up with EAGAIN when anything on
+ * this machine is renamed or mounted meanwhile. */
 static int plain(int dir, const char *path, int flags)
 {
 	const struct open_how how = { .flags = (uint64_t)(flags | O_PATH | O_CLOEXEC),
 		.resolve = RESOLVE_IN_ROOT };
-	int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	int fd;
 
+	do
+		fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	while (fd < 0 && errno == EAGAIN);
 	return fd < 0 ? -errno : fd;
 }
 

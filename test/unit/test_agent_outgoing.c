@@ -307,6 +307,28 @@ static void unix_failures_are_the_kernels_own(void **state)
 	close(listener);
 }
 
+/* To connect is to write to the socket's file, which the target's process may not do with this one.
+ */
+static void a_unix_socket_is_connected_to_as_the_target(void **state)
+{
+	int listener = listen_unix(SOCK_STREAM, "/s", 2, 8);
+	struct creds user = { .foreign = true, .uid = 1234, .gid = 1234 };
+
+	(void)state;
+	assert_int_equal(fchmodat(target.root, "s", 0700, 0), 0);
+	begin();
+	creds_adopt(&user);
+	assert_int_equal(user.error, 0);
+	target.creds = user;
+	say(connect_to_unix(CONNECT_UNIX_STREAM, "/s", 2));
+	await("connected(13) ");
+	target.creds = (struct creds){ 0 };
+	say(connect_to_unix(CONNECT_UNIX_STREAM, "/s", 2));
+	await("connected(0) ");
+	end();
+	close(listener);
+}
+
 static void a_full_unix_listener_is_waited_for(void **state)
 {
 	int listener = listen_unix(SOCK_STREAM, "/s", 2, 0), first;
@@ -492,6 +514,7 @@ int main(void)
 		cmocka_unit_test(a_reset_ends_it_while_it_is_connecting),
 		cmocka_unit_test(unix_sockets_of_both_kinds_and_names_are_reached),
 		cmocka_unit_test(unix_failures_are_the_kernels_own),
+		cmocka_unit_test(a_unix_socket_is_connected_to_as_the_target),
 		cmocka_unit_test(a_full_unix_listener_is_waited_for),
 		cmocka_unit_test(packets_keep_their_boundaries),
 		cmocka_unit_test(packets_wait_for_credit),
