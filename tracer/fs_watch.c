@@ -175,7 +175,7 @@ static void refresh(struct fs_watched *e)
 		from = node->attr.size;
 	fetch_release(&e->fetch);
 	e->fetching = fetch_start(&e->fetch,
-			      S_ISDIR(node->attr.mode) ? FILE_PATH | FILE_LIST | FILE_READ
+			      S_ISDIR(node->attr.mode) ? FILE_READ | FILE_LIST
 						       : FILE_READ | FILE_CONTENT,
 			      0, node->has_content ? node->version : 0, from, e->path) == 0;
 }

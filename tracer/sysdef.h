@@ -105,10 +105,10 @@ void sys_llistxattr(struct call *c);
 void sys_flistxattr(struct call *c);
 void sys_chdir(struct call *c); /* sys_dir.c */
 void sys_getcwd(struct call *c);
-void sys_execve(struct call *c);
+void sys_execve(struct call *c); /* sys_exec.c */
 void sys_execveat(struct call *c);
-void sys_inotify_add_watch(struct call *c);
-void sys_mkdirat(struct call *c); /* sys_change.c */
+void sys_inotify_add_watch(struct call *c); /* sys_inotify.c */
+void sys_mkdirat(struct call *c);           /* sys_change.c */
 void sys_mknodat(struct call *c);
 void sys_unlinkat(struct call *c);
 void sys_renameat(struct call *c);
