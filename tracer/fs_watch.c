@@ -136,6 +136,11 @@ void fs_watch(struct fs_watches *w, int copy, const char *path, bool lasting)
 
 static void refresh(struct fs_watched *e);
 
+static bool is_absent(uint32_t error)
+{
+	return error == ENOENT || error == ENOTDIR;
+}
+
 /* Where it is gone, its copy goes: who watches it hears that. */
 static void refreshed(struct fetch *f, int error)
 {
@@ -144,7 +149,7 @@ static void refreshed(struct fetch *f, int error)
 
 	e->fetching = false;
 	tree->epoch++;
-	if (error == ENOENT || error == ENOTDIR) {
+	if (is_absent((uint32_t)error)) {
 		tree_remove(tree, e->path);
 		let_go(e);
 	} else if (e->again) {
@@ -180,6 +185,14 @@ static void refresh(struct fs_watched *e)
 			      0, node->has_content ? node->version : 0, from, e->path) == 0;
 }
 
+/* Gone before it could be watched; or it is as fresh as its last open. */
+static void cannot_watch(struct fs_watched *e, uint32_t error)
+{
+	if (is_absent(error))
+		tree_remove(&e->all->fs->tree, e->path);
+	forget(e);
+}
+
 void fs_watch_message(struct fs_watches *w, const struct msg *m)
 {
 	struct hnode *node = htab_find(&w->by_id, m->id);
@@ -188,7 +201,7 @@ void fs_watch_message(struct fs_watches *w, const struct msg *m)
 	if (!e)
 		return;
 	if (m->file_changed.error)
-		forget(e); /* it cannot be watched: it is as fresh as its last open */
+		cannot_watch(e, m->file_changed.error);
 	else if (!m->file_changed.events && !e->lasting)
 		return; /* it is watched from now on; what was before is the next open's to see */
 	else if (e->fetching)
