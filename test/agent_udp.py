@@ -33,7 +33,7 @@ class Link:
         self.s = socket.socket(socket.AF_UNIX)
         self.s.settimeout(PATIENCE)
         self.s.connect(path)
-        self.send(HELLO, 0, struct.pack("!IHQQHH", 0x6D747263, 2, 0, 0, 0, 0))
+        self.send(HELLO, 0, struct.pack("!IHQQHH", 0x6D747263, 3, 0, 0, 0, 0))
         self.expect(HELLO)
 
     def send(self, kind, channel, body=b""):
