@@ -478,13 +478,18 @@ static void tidy_file(struct writeback_file *f)
 {
 	if (!f->closing || f->touched || is_busy(f))
 		return;
-	if (f->wb->finishing || !is_written(f)) {
-		file_end(f);
+	if (!f->wb->finishing && is_written(f)) {
+		f->closing = false;
+		if (!f->owed)
+			list_del(&f->changed);
 		return;
 	}
-	f->closing = false;
-	if (!f->owed)
-		list_del(&f->changed);
+	/* A writer may have come and gone since the queue was read. */
+	drain(f->wb);
+	if (f->touched)
+		look(f, false);
+	else
+		file_end(f);
 }
 
 /* --- the end of the guest --- */
