@@ -7,6 +7,7 @@
 
 #include "tracer/dns.c"
 #include "tracer/names.c"
+#include "tracer/pattern.c"
 #include "tracer/policy.c"
 #include "tracer/resolvconf.c"
 
