@@ -2,7 +2,11 @@
  * rule and errno of path_resolution(7) is its own; /proc says afterwards where that has led.
  *
  * What /proc/self/fd says of a file in another mount namespace begins at that namespace's root. A
- * target that was chroot(2)ed has a root further down, whose own name is cut off in front. */
+ * target that was chroot(2)ed has a root further down, whose own name is cut off in front.
+ *
+ * A network namespace has no files, and those of this machine are used. One that has a name may
+ * have files of its own in /etc/netns/NAME: `ip netns exec` mounts each entry there over the one of
+ * that name in /etc (ip-netns(8)), and so they are found there. */
 #include "resolve.h"
 
 #include <errno.h>
@@ -12,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "util.h"
 
@@ -19,6 +24,8 @@
 #define RACE_TRIES 64
 
 #define DELETED " (deleted)"
+
+#define ETC "/etc"
 
 bool resolve_take(struct span text, char path[PATH_MAX])
 {
@@ -45,6 +52,26 @@ static int open_at(int dir, const char *path, const struct open_how *how)
 	return fd < 0 ? -errno : (int)fd;
 }
 
+/* What follows /etc in a path of a file that the namespace has for itself; NULL: it is another. */
+static const char *in_own_etc(const struct target *t, const char *path)
+{
+	const char *rest = path + sizeof(ETC);
+	char entry[NAME_MAX + 1];
+	size_t n;
+
+	if (t->etc < 0 || strncmp(path, ETC "/", sizeof(ETC)) != 0)
+		return NULL;
+	rest += strspn(rest, "/");
+	n = strcspn(rest, "/");
+	if (!n || n > NAME_MAX)
+		return NULL;
+	memcpy(entry, rest, n);
+	entry[n] = '\0';
+	if (strcmp(entry, ".") == 0 || strcmp(entry, "..") == 0)
+		return NULL;
+	return faccessat(t->etc, entry, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? rest : NULL;
+}
+
 static int open_from_root(
 	const struct target *t, const char *path, uint64_t resolve, int flags, mode_t mode)
 {
@@ -54,6 +81,10 @@ static int open_from_root(
 		.resolve = resolve | RESOLVE_NO_MAGICLINKS | (t->root < 0 ? 0 : RESOLVE_IN_ROOT),
 	};
 
+	const char *own = in_own_etc(t, path);
+
+	if (own)
+		return open_at(t->etc, own, &how);
 	return open_at(t->root < 0 ? AT_FDCWD : t->root, path, &how);
 }
 
@@ -131,12 +162,22 @@ static const char *beneath(const char *name, const char *root, size_t root_len)
 	return name[root_len] == '/' ? name + root_len : NULL;
 }
 
+/* What follows /etc in the name of one of the namespace's own files; NULL: it is none. */
+static const char *beneath_own_etc(const struct target *t, const char *name)
+{
+	char etc[PATH_MAX];
+	ssize_t n = t->etc < 0 ? -1 : fd_name(t->etc, etc);
+	const char *rest = n < 0 ? NULL : beneath(name, etc, (size_t)n);
+
+	return rest && rest[1] ? rest : NULL;
+}
+
 ssize_t resolve_name(const struct target *t, int fd, char path[PATH_MAX])
 {
 	static const size_t deleted = sizeof(DELETED) - 1;
 	char name[PATH_MAX], root[PATH_MAX] = "/";
 	ssize_t n = fd_name(fd, name), root_len = t->root < 0 ? 1 : fd_name(t->root, root);
-	const char *rest;
+	const char *rest, *own;
 	size_t len;
 
 	if (n < 0 || root_len < 0)
@@ -147,8 +188,8 @@ ssize_t resolve_name(const struct target *t, int fd, char path[PATH_MAX])
 	len = strlen(rest);
 	if (len > deleted && strcmp(rest + len - deleted, DELETED) == 0 && !is_there(t, fd, rest))
 		return -ENOENT;
-	memcpy(path, rest, len + 1);
-	return (ssize_t)len;
+	own = beneath_own_etc(t, rest);
+	return snprintf(path, PATH_MAX, "%s%s", own ? ETC : "", own ? own : rest);
 }
 
 /* --- places --- */

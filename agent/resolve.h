@@ -1,5 +1,6 @@
 /* From a path of the target's to what is there: beneath the target's root, whatever symbolic links
- * there are, and to the path by which the target itself would know it. */
+ * there are, and to the path by which the target itself would know it. A network namespace has this
+ * machine's root, and its own files of /etc/netns/NAME in /etc. */
 #ifndef AGENT_RESOLVE_H
 #define AGENT_RESOLVE_H
 

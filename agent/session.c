@@ -18,7 +18,6 @@
 #include "context.h"
 #include "file_op.h"
 #include "file_open.h"
-#include "files.h"
 #include "handle.h"
 #include "outgoing.h"
 #include "udp.h"
@@ -260,22 +259,6 @@ static void on_udp_open(struct session *s, const struct msg *m)
 		refuse(s, "the client asked for a UDP socket that makes no sense");
 }
 
-static void on_read_file(struct session *s, const struct msg *m)
-{
-	static uint8_t bytes[PROTO_DATA_MAX];
-	struct msg answer = { .type = MSG_file_content, .id = m->id };
-	int n = files_read(&s->agent->target, m->read_file.path, bytes);
-	char path[257];
-
-	if (n < 0)
-		answer.file_content.error = (uint32_t)-n;
-	else
-		answer.file_content.bytes = (struct span){ bytes, (uint32_t)n };
-	log_dbg("%s: %s", proto_print(m->read_file.path, path, sizeof(path)),
-		n < 0 ? strerror(-n) : "read");
-	mux_send(&s->mux, &answer);
-}
-
 /* --- files --- */
 
 static void on_file_open(struct session *s, const struct msg *m)
@@ -325,7 +308,6 @@ static void session_message(struct mux *mux, const struct msg *m)
 		{ MSG_unsubscribe, SERVING, on_unsubscribe },
 		{ MSG_connect, SERVING, on_connect },
 		{ MSG_udp_open, SERVING, on_udp_open },
-		{ MSG_read_file, SERVING, on_read_file },
 		{ MSG_context_get, SERVING, on_context_get },
 		{ MSG_environ_get, SERVING, on_environ_get },
 		{ MSG_file_open, SERVING, on_file_open },

@@ -169,7 +169,27 @@ static int make_absolute(
 	return virtual ? -ENAMETOOLONG : 0;
 }
 
-static void decide(struct call *c, enum fs_access access, struct fs_name *n)
+/* A file of name resolution is known by its name, whatever the way there; with a slash or a dot
+ * behind it that is none. The one that is made here is a local file at another place. */
+static int decide_name_file(struct fs *fs, struct fs_name *n)
+{
+	char copy[PATH_MAX];
+	int made;
+
+	if (strcmp(strrchr(n->full, '/'), strrchr(n->path, '/')) != 0)
+		return 0;
+	if (name_copies_find(&fs->names, n->path))
+		strcpy(n->full, n->path);
+	made = name_copies_made(&fs->names, n->path, copy);
+	if (made <= 0)
+		return made;
+	n->where = FS_LOCAL;
+	n->displaced = true;
+	strcpy(n->path, copy);
+	return 0;
+}
+
+static int decide(struct call *c, enum fs_access access, struct fs_name *n)
 {
 	const struct fs_policy *policy = c->tracer->fs.policy;
 	const char *rule = "";
@@ -184,6 +204,8 @@ static void decide(struct call *c, enum fs_access access, struct fs_name *n)
 	n->where = fs_policy_decide(policy, n->path, access, &rule);
 	if (n->where != FS_LOCAL)
 		call_note(c, "%s: %s", n->where == FS_REMOTE ? "remote" : "not found", rule);
+	return n->where == FS_REMOTE && access == FS_READS ? decide_name_file(&c->tracer->fs, n)
+							   : 0;
 }
 
 static int get_name(struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access,
@@ -199,7 +221,7 @@ static int get_name(struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_ac
 		return r == -ESRCH ? -EFAULT : r;
 	r = make_absolute(c, dirfd, given, follow, n);
 	if (r > 0)
-		decide(c, access, n);
+		r = decide(c, access, n);
 	return r < 0 ? r : 0;
 }
 
@@ -350,12 +372,24 @@ static bool is_fresh(struct fs *fs, const struct tree_node *node)
 	       now_ns() - node->seen_ns < FS_FRESH_MS * UINT64_C(1000000);
 }
 
+static int fresh_name_file(struct fs *fs, const char *path, bool follow)
+{
+	const struct name_copy *f = name_copies_find(&fs->names, path);
+
+	return f && (follow || (f->canonical && strcmp(f->canonical, path) == 0))
+		       ? name_copy_at(f, false)
+		       : -1;
+}
+
 int fs_fresh(struct fs *fs, const struct fs_name *n, bool follow)
 {
 	bool plain = strcmp(n->full, n->path) == 0;
+	int name_file = plain ? fresh_name_file(fs, n->path, follow) : -1;
 	cleanup_fd int fd = plain ? tree_at(&fs->tree, n->path) : -1;
 	const struct tree_node *node = fd < 0 ? NULL : tree_node(&fs->tree, fd);
 
+	if (name_file >= 0)
+		return name_file;
 	if (!node || !is_fresh(fs, node) || (follow && S_ISLNK(node->attr.mode)))
 		return -1;
 	return take_fd(&fd);
@@ -417,7 +451,8 @@ int fs_start(struct fs *fs, struct tracer *tr, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "changes of files cannot be watched: %s", strerror(-r));
 	fs->on = true;
-	return 0;
+	r = cfg->dns ? name_copies_start(&fs->names, fs) : 0;
+	return r < 0 ? err_set(e, r, "the files of name resolution: %s", strerror(-r)) : 0;
 }
 
 void fs_done(struct fs *fs)
@@ -425,6 +460,7 @@ void fs_done(struct fs *fs)
 	if (fs->on)
 		writeback_done(&fs->writeback);
 	if (fs->tracer) {
+		name_copies_done(&fs->names);
 		fs_watches_done(&fs->watches);
 		remote_done(&fs->remote);
 	}
@@ -445,6 +481,7 @@ void fs_link_back(struct fs *fs)
 {
 	remote_link_back(&fs->remote);
 	fs_watch_link_back(&fs->watches);
+	name_copies_ask(&fs->names);
 }
 
 bool fs_message(struct fs *fs, const struct msg *m)

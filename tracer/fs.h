@@ -9,6 +9,7 @@
 
 #include "fs_policy.h"
 #include "fs_watch.h"
+#include "name_copies.h"
 #include "remote.h"
 #include "tree.h"
 #include "writeback.h"
@@ -27,6 +28,7 @@ struct fs {
 	struct remote remote;
 	struct writeback writeback;
 	struct fs_watches watches;
+	struct name_copies names;
 	uint64_t heard; /* link.mux.heard, as far as the tree's epoch counts it */
 	bool on;        /* some path may be the target's */
 };

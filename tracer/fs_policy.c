@@ -434,6 +434,8 @@ bool fs_policy_map(const struct fs_policy *p, const char *path, char *to, size_t
 {
 	const struct choices *list = &p->list[LIST_MAP];
 
+	if (p->mode == FS_MODE_LOCAL)
+		return false; /* as of all lists */
 	for (size_t i = 0; i < list->n; i++) {
 		const struct choice *c = &list->v[i];
 

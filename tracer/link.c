@@ -137,8 +137,6 @@ static void link_message(struct mux *mux, const struct msg *m)
 		log_err("the agent says: %s", proto_print(m->notice.text, text, sizeof(text)));
 	else if (m->type == MSG_context || m->type == MSG_environ)
 		context_message(&tracer_of(l)->context, m);
-	else if (m->type == MSG_file_content)
-		names_message(tracer_of(l)->names, m);
 	else if (!fs_message(&tracer_of(l)->fs, m))
 		incoming_message(&tracer_of(l)->incoming, m);
 }

@@ -36,7 +36,6 @@ void tracer_link_gone(struct tracer *tr)
 	incoming_link_lost(&tr->incoming);
 	outgoing_link_lost(&tr->outgoing);
 	datagram_link_lost(&tr->datagrams);
-	names_link_lost(tr->names);
 	fs_link_lost(&tr->fs);
 }
 
@@ -45,7 +44,6 @@ void tracer_link_back(struct tracer *tr)
 	incoming_link_back(&tr->incoming);
 	outgoing_link_back(&tr->outgoing);
 	datagram_link_back(&tr->datagrams);
-	names_start(tr->names);
 	fs_link_back(&tr->fs);
 }
 
@@ -166,7 +164,6 @@ static int run(struct tracer *tr, struct config *cfg, struct err *e)
 		tracer_done(tr);
 		return GUEST_RUNS;
 	}
-	names_start(tr->names);
 	if (launch(tr, e) == 0 && loop_run(&tr->loop) == 0)
 		drain(tr);
 	tracer_done(tr);

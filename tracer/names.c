@@ -6,7 +6,6 @@
 #include <sys/random.h>
 
 #include "dns.h"
-#include "name_files.h"
 #include "resolvconf.h"
 #include "tracer.h"
 #include "util.h"
@@ -22,7 +21,6 @@ struct known {
 
 struct names {
 	struct tracer *tracer;
-	struct name_files files;
 	struct resolv_conf resolv; /* the target's */
 	struct htab by_ip;
 	struct list learned, hosts;
@@ -319,19 +317,18 @@ static void forget_hosts(struct names *n)
 		forget(n, list_entry(n->hosts.next, struct known, link));
 }
 
-static void file_changed(struct name_files *nf, enum name_file_id id)
+void names_resolv_conf(struct names *n, const char *text, size_t len)
 {
-	struct names *n = container_of(nf, struct names, files);
-	const struct name_file *f = &nf->file[id];
-	const char *text = f->text ? f->text : "";
-
-	if (id == NAME_FILE_RESOLV_CONF)
-		resolv_conf_parse(&n->resolv, text, f->len);
-	if (id != NAME_FILE_HOSTS)
-		return;
-	forget_hosts(n);
-	hosts_parse(text, f->len, add_host, n);
+	resolv_conf_parse(&n->resolv, text, len);
 }
+
+void names_hosts(struct names *n, const char *text, size_t len)
+{
+	forget_hosts(n);
+	hosts_parse(text, len, add_host, n);
+}
+
+/* --- a run --- */
 
 struct names *names_new(struct tracer *tr)
 {
@@ -345,7 +342,6 @@ struct names *names_new(struct tracer *tr)
 	list_init(&n->learned);
 	list_init(&n->hosts);
 	resolv_conf_parse(&n->resolv, "", 0);
-	name_files_init(&n->files, tr, file_changed);
 	return n;
 }
 
@@ -357,27 +353,5 @@ void names_free(struct names *n)
 	while (n->nlearned)
 		forget_learned(n, list_entry(n->learned.next, struct known, link));
 	htab_done(&n->by_ip);
-	name_files_done(&n->files);
 	free(n);
-}
-
-void names_start(struct names *n)
-{
-	if (n->tracer->cfg->dns)
-		name_files_start(&n->files);
-}
-
-void names_message(struct names *n, const struct msg *m)
-{
-	name_files_message(&n->files, m);
-}
-
-void names_link_lost(struct names *n)
-{
-	name_files_link_lost(&n->files);
-}
-
-bool names_open(struct names *n, struct call *c, const char *path, int flags)
-{
-	return name_files_open(&n->files, c, path, flags);
 }

@@ -1,4 +1,4 @@
-/* Names as the target knows them: its resolv.conf, hosts and host.conf (name_files.h), and what its
+/* Names as the target knows them: what its resolv.conf and hosts say (name_copies.h), and what its
  * name server's answers tell of addresses. */
 #ifndef TRACER_NAMES_H
 #define TRACER_NAMES_H
@@ -14,7 +14,6 @@
  * longer than their TTL, because resolvers in programs are known to do the same. */
 #define NAMES_LEARNED_MAX 8192
 
-struct call;
 struct names;
 struct tracer;
 
@@ -22,18 +21,9 @@ struct tracer;
 struct names *names_new(struct tracer *tr);
 void names_free(struct names *n); /* NULL is fine */
 
-/* names_start() - ask the agent for the files; the link is open. */
-void names_start(struct names *n);
-
-/* names_message() - file_content of the agent. */
-void names_message(struct names *n, const struct msg *m);
-
-/* names_link_lost() - whoever waits for the agent is told. */
-void names_link_lost(struct names *n);
-
-/* names_open() - an open of that path for reading, as the guest wrote it: true when it is one of
- * the files of name resolution, and then the call is answered or parked. */
-bool names_open(struct names *n, struct call *c, const char *path, int flags);
+/* names_resolv_conf(), names_hosts() - what the target's files say; len 0: they are not there. */
+void names_resolv_conf(struct names *n, const char *text, size_t len);
+void names_hosts(struct names *n, const char *text, size_t len);
 
 /* names_server() - queries to that address, port and all, are for a name server: the target's, or
  * with --no-dns this machine's. They go there whatever the lists say of its address; names_query()

@@ -1,8 +1,6 @@
 /* Opens. One question to the agent opens the file in the target and brings what has changed of it;
  * then the copy is opened with the guest's flags, and the descriptor is the guest's: all that
- * follows is between it and the kernel.
- *
- * The files of name resolution go their own way (names.c). */
+ * follows is between it and the kernel. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,7 +14,6 @@
 #include "fetch.h"
 #include "fs.h"
 #include "mem.h"
-#include "names.h"
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
@@ -33,6 +30,7 @@ struct opening {
 	struct fetch fetch;
 	struct call *call;
 	struct request request;
+	struct name_copy *name; /* it reads a file of name resolution; or NULL */
 	struct deferred release;
 };
 
@@ -105,9 +103,15 @@ static void give(const struct opening *o, int fd)
 	call_open(o->call, fd, named ? path : NULL, flags);
 }
 
-static void opened(struct fetch *f, int error)
+/* Without a link what was fetched before is as good. */
+static int end_name(struct opening *o, int error)
 {
-	struct opening *o = container_of(f, struct opening, fetch);
+	name_copy_fetched(o->name, &o->fetch, error);
+	return error == EIO && name_copy_take(o->name, &o->fetch) ? 0 : error;
+}
+
+static void finish(struct opening *o, int error)
+{
 	int fd = error ? -error : attend_copy(o);
 
 	if (fd == 0)
@@ -118,6 +122,13 @@ static void opened(struct fetch *f, int error)
 	else
 		give(o, fd);
 	opening_over(o);
+}
+
+static void opened(struct fetch *f, int error)
+{
+	struct opening *o = container_of(f, struct opening, fetch);
+
+	finish(o, o->name ? end_name(o, error) : error);
 }
 
 /* --- asking --- */
@@ -187,7 +198,11 @@ static uint64_t known_version(const struct fs *fs, const struct fs_name *n, uint
 	return node && node->has_content ? node->version : 0;
 }
 
-static int start(struct opening *o, const struct fs_name *n)
+/* Opened to be read, whatever it is: this and nothing else is asked about. */
+#define WANT_READ (FILE_READ | FILE_CONTENT | FILE_LIST)
+
+/* 0: it is on its way, or *there. */
+static int start(struct opening *o, const struct fs_name *n, bool *there)
 {
 	const struct open_how *how = &o->request.how;
 	struct fs *fs = &o->call->tracer->fs;
@@ -195,6 +210,11 @@ static int start(struct opening *o, const struct fs_name *n)
 	uint64_t known = known_version(fs, n, &want);
 
 	fetch_init(&o->fetch, fs, opened);
+	if (want == WANT_READ && strcmp(n->full, n->path) == 0)
+		o->name = name_copies_find(&fs->names, n->path);
+	*there = o->name && name_copy_take(o->name, &o->fetch);
+	if (*there)
+		return 0;
 	o->fetch.base = (uint16_t)o->request.base;
 	if (how->flags & O_CREAT)
 		mode = (uint32_t)how->mode & ~fs_guest_umask(o->call) & 07777;
@@ -204,13 +224,18 @@ static int start(struct opening *o, const struct fs_name *n)
 static void ask_agent(struct call *c, const struct request *request, const struct fs_name *n)
 {
 	struct opening *o = calloc(1, sizeof(*o));
+	bool there = false;
 	int r = -ENOMEM;
 
 	if (o) {
 		o->call = c;
 		o->request = *request;
 		deferred_init(&o->release, opening_free);
-		r = start(o, n);
+		r = start(o, n, &there);
+	}
+	if (there) {
+		finish(o, 0);
+		return;
 	}
 	if (r == 0) {
 		call_park(c, false, opening_cancel, o);
@@ -235,16 +260,6 @@ static void open_here(struct call *c, const struct request *request, const char 
 		call_return(c, -errno);
 	else
 		call_open(c, fd, path, request->how.flags);
-}
-
-/* The names of the files of name resolution are compared as they are written, absolute. */
-static bool is_of_names(struct call *c, const struct request *request)
-{
-	char path[32];
-
-	return !request->how.resolve &&
-	       mem_read_string(c->task->tid, request->path, path, sizeof(path)) >= 0 &&
-	       names_open(c->tracer->names, c, path, (int)request->how.flags);
 }
 
 /* The directory decides: what is beneath the target's is the target's. An absolute path begins
@@ -284,12 +299,6 @@ static void open_any(struct call *c, const struct request *request)
 	bool here;
 	int r;
 
-	if (is_of_names(c, request))
-		return;
-	if (!c->tracer->fs.on) {
-		call_continue(c);
-		return;
-	}
 	if (request->how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
 		open_beneath(c, request);
 		return;

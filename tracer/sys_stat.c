@@ -34,6 +34,7 @@ struct question {
 struct asking {
 	struct fs_wait wait;
 	struct question q;
+	struct name_copy *name; /* it is about a file of name resolution; or NULL */
 };
 
 /* --- answers --- */
@@ -223,19 +224,9 @@ static const struct kind *kind_of(enum file_op op)
 	return k;
 }
 
-static void answered(struct fs_wait *w, int error, const struct remote_found *found)
+static bool answer_from(struct call *c, const struct question *q, int copy)
 {
-	const struct asking *a = container_of(w, struct asking, wait);
-	const struct question *q = &a->q;
-
-	call_return(w->call, error ? -error : kind_of(q->op)->answer(w->call, q, found));
-}
-
-static bool answer_fresh(struct call *c, const struct question *q, const struct fs_name *n)
-{
-	cleanup_fd int fd = q->op != FILE_OP_STAT ? -1
-						  : fs_fresh(&c->tracer->fs, n,
-							    !(q->flags & AT_SYMLINK_NOFOLLOW));
+	cleanup_fd int fd = copy;
 
 	if (fd < 0)
 		return false;
@@ -243,8 +234,23 @@ static bool answer_fresh(struct call *c, const struct question *q, const struct 
 	return true;
 }
 
+static void answered(struct fs_wait *w, int error, const struct remote_found *found)
+{
+	const struct asking *a = container_of(w, struct asking, wait);
+	const struct question *q = &a->q;
+
+	/* Without a link what was told before is as good. */
+	if (error == EIO && a->name && answer_from(w->call, q, name_copy_at(a->name, false)))
+		return;
+	if (!error && a->name)
+		name_copy_told(a->name, found->path);
+	call_return(w->call, error ? -error : kind_of(q->op)->answer(w->call, q, found));
+}
+
 static void ask_agent(struct call *c, const struct question *q, const struct fs_name *n)
 {
+	bool follow = !(q->flags & AT_SYMLINK_NOFOLLOW), is_stat = q->op == FILE_OP_STAT;
+	struct fs *fs = &c->tracer->fs;
 	char name[XATTR_SIZE];
 	int len = q->op == FILE_OP_GETXATTR ? read_name(c, q, name) : 0;
 	struct asking *a;
@@ -253,14 +259,16 @@ static void ask_agent(struct call *c, const struct question *q, const struct fs_
 		call_return(c, len);
 		return;
 	}
-	if (answer_fresh(c, q, n))
+	if (is_stat && answer_from(c, q, fs_fresh(fs, n, follow)))
 		return;
 	a = fs_wait_new(c, sizeof(*a), answered);
 	if (!a)
 		return;
 	a->q = *q;
-	fs_ask(&a->wait, q->op, q->flags & AT_SYMLINK_NOFOLLOW ? FILE_NOFOLLOW : 0,
-		q->op == FILE_OP_ACCESS ? q->mask : 0, 0, n->full, name, (size_t)len);
+	if (is_stat && follow && strcmp(n->full, n->path) == 0)
+		a->name = name_copies_find(&fs->names, n->path);
+	fs_ask(&a->wait, q->op, follow ? 0 : FILE_NOFOLLOW, q->op == FILE_OP_ACCESS ? q->mask : 0,
+		0, n->full, name, (size_t)len);
 }
 
 /* What /proc says of a copy is the tree's path; to the guest it has the target's. */

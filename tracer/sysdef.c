@@ -7,7 +7,6 @@
 #include <sys/syscall.h>
 
 #include "addr.h"
-#include "fs_policy.h"
 #include "mem.h"
 #include "task.h"
 #include "util.h"
@@ -37,7 +36,7 @@
 #define INCOMING  .when = WHEN_INCOMING
 #define OUTGOING  .when = WHEN_OUTGOING
 #define SOCKETS   .when = WHEN_INCOMING | WHEN_OUTGOING
-#define OPENS     .when = WHEN_NAMES | WHEN_FILES
+#define LOOKS     .when = WHEN_NAMES | WHEN_FILES
 #define FILES     .when = WHEN_FILES
 #define HOSTNAME  .when = WHEN_HOSTNAME
 #define WRITES    .when = WHEN_WRITES
@@ -78,12 +77,12 @@ const struct sysdef sysdefs[] = {
 		.exit = sys_recvmmsg_exit),
 
 #ifdef SYS_open
-	ROW(open, OPENS, .args = "sd", .enter = sys_open),
+	ROW(open, LOOKS, .args = "sd", .enter = sys_open),
 	ROW(creat, FILES, .args = "sd", .enter = sys_creat),
-	ROW(stat, FILES, .args = "sp", .enter = sys_stat),
-	ROW(lstat, FILES, .args = "sp", .enter = sys_lstat),
-	ROW(access, FILES, .args = "sd", .enter = sys_access),
-	ROW(readlink, FILES, .args = "spd", .enter = sys_readlink),
+	ROW(stat, LOOKS, .args = "sp", .enter = sys_stat),
+	ROW(lstat, LOOKS, .args = "sp", .enter = sys_lstat),
+	ROW(access, LOOKS, .args = "sd", .enter = sys_access),
+	ROW(readlink, LOOKS, .args = "spd", .enter = sys_readlink),
 	ROW(mkdir, FILES, .args = "sd", .enter = sys_mkdir),
 	ROW(mknod, FILES, .args = "sdd", .enter = sys_mknod),
 	ROW(unlink, FILES, .args = "s", .enter = sys_unlink),
@@ -98,14 +97,14 @@ const struct sysdef sysdefs[] = {
 	ROW(utimes, FILES, .args = "sp", .enter = sys_utimes),
 	ROW(futimesat, FILES, .args = "dsp", .enter = sys_futimesat),
 #endif
-	ROW(openat, OPENS, .args = "dsd", .enter = sys_openat),
-	ROW(openat2, OPENS, .args = "dspd", .enter = sys_openat2),
-	ROW(newfstatat, FILES, .args = "dspd", .enter = sys_newfstatat),
-	ROW(statx, FILES, .args = "dsddp", .enter = sys_statx),
-	ROW(faccessat, FILES, .args = "dsd", .enter = sys_faccessat),
-	ROW(faccessat2, FILES, .args = "dsdd", .enter = sys_faccessat2),
-	ROW(readlinkat, FILES, .args = "dspd", .enter = sys_readlinkat),
-	ROW(statfs, FILES, .args = "sp", .enter = sys_statfs),
+	ROW(openat, LOOKS, .args = "dsd", .enter = sys_openat),
+	ROW(openat2, LOOKS, .args = "dspd", .enter = sys_openat2),
+	ROW(newfstatat, LOOKS, .args = "dspd", .enter = sys_newfstatat),
+	ROW(statx, LOOKS, .args = "dsddp", .enter = sys_statx),
+	ROW(faccessat, LOOKS, .args = "dsd", .enter = sys_faccessat),
+	ROW(faccessat2, LOOKS, .args = "dsdd", .enter = sys_faccessat2),
+	ROW(readlinkat, LOOKS, .args = "dspd", .enter = sys_readlinkat),
+	ROW(statfs, LOOKS, .args = "sp", .enter = sys_statfs),
 	ROW(getxattr, FILES, .args = "sspd", .enter = sys_getxattr),
 	ROW(lgetxattr, FILES, .args = "sspd", .enter = sys_lgetxattr),
 	ROW(fgetxattr, FILES, .args = "dspd", .enter = sys_fgetxattr),
@@ -153,7 +152,7 @@ static unsigned wanted(const struct config *cfg)
 {
 	return (cfg->incoming != INCOMING_OFF ? WHEN_INCOMING : 0) |
 	       (cfg->outgoing ? WHEN_OUTGOING : 0) | (cfg->dns ? WHEN_NAMES : 0) |
-	       (fs_policy_may_be_remote(cfg) ? WHEN_FILES : 0) |
+	       (cfg->fs_mode != FS_MODE_LOCAL ? WHEN_FILES : 0) |
 	       (fs_policy_may_write(cfg) ? WHEN_WRITES : 0) | (cfg->hostname ? WHEN_HOSTNAME : 0);
 }
 

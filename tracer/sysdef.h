@@ -14,8 +14,8 @@ enum sysdef_when {
 	WHEN_ALWAYS = 0,
 	WHEN_INCOMING = 1 << 0, /* the target's incoming traffic is wanted */
 	WHEN_OUTGOING = 1 << 1, /* the guest's connections leave from the target */
-	WHEN_NAMES = 1 << 2,    /* names are resolved as in the target */
-	WHEN_FILES = 1 << 3,    /* some paths are the target's */
+	WHEN_NAMES = 1 << 2,    /* names, and the files of that, are the target's */
+	WHEN_FILES = 1 << 3,    /* so are other files than those of name resolution */
 	WHEN_HOSTNAME = 1 << 4, /* the host name is the target's */
 	WHEN_WRITES = 1 << 5,   /* files of the target may be written to */
 };

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -263,6 +264,14 @@ static void op_open(void)
 	close(fd);
 }
 
+static void op_stat(void)
+{
+	struct stat st;
+
+	if (stat("/dev/null", &st) < 0)
+		err(1, "stat");
+}
+
 /* --- measuring --- */
 
 static const struct mode {
@@ -277,6 +286,7 @@ static const struct mode {
 	{ "listen", NULL, op_listen, 1 },
 	{ "accept", start_client, op_accept, 1 },
 	{ "open", NULL, op_open, 1 },
+	{ "stat", NULL, op_stat, 1 },
 	{ "sendmsg", start_pair, op_sendmsg, 1 },
 	{ "connect", NULL, op_connect, 1 },
 	{ "ping", start_ping, op_ping, 1 },

@@ -15,8 +15,8 @@ import statistics
 import subprocess
 import time
 
-WORK = ["getppid", "getsockname", "bind", "listen", "accept", "open", "sendmsg"]
-TRAPPED = "bind,listen,accept,accept4,getsockname,getpeername,connect,openat,sendmsg,recvmsg"
+WORK = ["getppid", "getsockname", "bind", "listen", "accept", "open", "stat", "sendmsg"]
+TRAPPED = "bind,listen,accept,accept4,getsockname,getpeername,connect,openat,newfstatat,sendmsg,recvmsg"
 OUTGOING = ["connect", "ping", "fetch", "push"]
 PORT = 7000
 STARTS = 20

@@ -37,7 +37,7 @@ for name in db.target db6.target db here.local; do
 	alike "$name, python" $python -c "import socket; print(socket.gethostbyname_ex('$name'))"
 done
 
-# All ways to open them; what asks for the file itself gets this machine's.
+# All ways to open them; what is written is this machine's.
 cat >opens.py <<'END'
 import ctypes, errno, os, resource, signal, struct, sys, threading
 
@@ -99,15 +99,81 @@ openat: 127.0.0.1
 openat of a directory: 127.0.0.1
 openat2: 127.0.0.1
 openat2 with a restriction: EXDEV
-another path: 192.0.2.2
+another path: 127.0.0.1
 O_RDWR: 192.0.2.2
-O_NOFOLLOW: 192.0.2.2
+O_NOFOLLOW: 127.0.0.1
 FD_CLOEXEC: True
 FD_CLOEXEC: True
 offsets are apart: True
 ftruncate: Invalid argument
 under signals: []
 no descriptor left: EMFILE"
+
+# By whatever path, and with or without opening them.
+cat >paths.py <<'END'
+import os, stat
+
+def first(fd):
+    text = os.read(fd, 9).decode()
+    os.close(fd)
+    return text
+
+def both(path, dir=None):
+    """What an open gives, and whether stat(2), fstat(2) and lstat(2) are of one file."""
+    fd = os.open(path, os.O_RDONLY, dir_fd=dir)
+    seen = os.stat(path, dir_fd=dir), os.fstat(fd), os.stat(path, dir_fd=dir, follow_symlinks=False)
+    same = len({(s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in seen}) == 1
+    print(path, first(fd), seen[0].st_size, same)
+
+both("/etc/hosts")
+both("/etc/../etc/hosts")
+both("//etc/./hosts")
+root, etc = os.open("/", os.O_RDONLY), os.open("/etc", os.O_PATH)
+both("etc/hosts", root)
+both("hosts", etc)
+os.chdir("/etc")
+both("hosts")
+both("./hosts")
+both("nsswitch.conf")
+both("/etc/nsswitch.conf")
+print(os.access("/etc/host.conf", os.R_OK), os.access("nsswitch.conf", os.R_OK))
+for path in "/etc/hosts/", "/etc/nsswitch.conf/":
+    try:
+        os.open(path, os.O_RDONLY)
+    except OSError as e:
+        print(path, e.strerror)
+END
+size=$(stat -c %s $etc/hosts)
+is "paths" "$(under -- $python paths.py 2>&1)" "/etc/hosts 127.0.0.1 $size True
+/etc/../etc/hosts 127.0.0.1 $size True
+//etc/./hosts 127.0.0.1 $size True
+etc/hosts 127.0.0.1 $size True
+hosts 127.0.0.1 $size True
+hosts 127.0.0.1 $size True
+./hosts 127.0.0.1 $size True
+nsswitch.conf passwd: f 41 True
+/etc/nsswitch.conf passwd: f 41 True
+True True
+/etc/hosts/ Not a directory
+/etc/nsswitch.conf/ Not a directory"
+for path in /etc/hosts /etc/../etc/hosts; do
+	is "stat $path" "$(under -- stat -c %s-%a-%U-%Y $path)" "$(in_target stat -c %s-%a-%U-%Y $path)"
+	is "cat $path" "$(under -- cat $path)" "$(in_target cat $path)"
+done
+is "cat ./hosts in /etc" "$(under -- sh -c 'cd /etc && cat ./hosts')" "$(cat $etc/hosts)"
+
+# A link of the target's is followed there, and shown.
+mkdir $etc/elsewhere && mv $etc/resolv.conf $etc/elsewhere && ln -s elsewhere/resolv.conf $etc/resolv.conf
+is "a link" "$(under -- sh -c 'readlink /etc/resolv.conf; stat -L -c %s /etc/resolv.conf; stat -c %F /etc/resolv.conf
+	cat /etc/resolv.conf | wc -l')" "elsewhere/resolv.conf
+0
+symbolic link
+0"
+rm -r $etc/elsewhere $etc/resolv.conf
+is "no resolv.conf" "$(under -- sh -c 'cat /etc/resolv.conf || stat /etc/resolv.conf' 2>&1)" \
+	"cat: /etc/resolv.conf: No such file or directory
+stat: cannot statx '/etc/resolv.conf': No such file or directory"
+: >$etc/resolv.conf
 
 # Changes of the target's files are seen; a file that goes away is gone.
 cat >follow.sh <<'END'
@@ -147,7 +213,7 @@ is "targetless: this machine's" "$("$mirrord_trace" --engine "$ENGINE" -t target
 MIRRORD_TRACE_DNS=no under -- cat /etc/hosts >out 2>&1
 is "MIRRORD_TRACE_DNS=no" "$(cat out)" "192.0.2.2 here.local db.target"
 under -v -- cat /etc/hosts /etc/passwd >out 2>err
-like "-v: a line for a file of names" "$(grep ' openat(' err)" '*openat(-100, "/etc/hosts", *: remote (* us)'
+like "-v: a line for a file of names" "$(grep ' openat(' err)" '*openat(-100, "/etc/hosts", *: remote: a file of name resolution (* us)'
 is "-v: none for another" "$(grep -c /etc/passwd err)" 0
 under --outgoing-local "db:x" -- true >out 2>err
 is "a bad selector: status" "$?" 125

@@ -6,38 +6,10 @@
 #include "util.h" /* before a MIN of the system's */
 
 #include "tracer/dns.c"
-#include "tracer/name_files.c"
 #include "tracer/names.c"
+#include "tracer/pattern.c"
 #include "tracer/policy.c"
 #include "tracer/resolvconf.c"
-
-#define WITHOUT_A_TRAP abort()
-
-void call_return(__attribute__((unused)) struct call *c, __attribute__((unused)) int64_t value)
-{
-	WITHOUT_A_TRAP;
-}
-
-void call_open(__attribute__((unused)) struct call *c, __attribute__((unused)) int fd,
-	__attribute__((unused)) const char *path, __attribute__((unused)) uint64_t flags)
-{
-	WITHOUT_A_TRAP;
-}
-
-void call_park(__attribute__((unused)) struct call *c, __attribute__((unused)) bool interruptible,
-	__attribute__((unused)) void (*cancel)(struct call *c), __attribute__((unused)) void *data)
-{
-	WITHOUT_A_TRAP;
-}
-
-void call_drop(__attribute__((unused)) struct call *c)
-{
-	WITHOUT_A_TRAP;
-}
-
-void call_note(__attribute__((unused)) struct call *c, __attribute__((unused)) const char *fmt, ...)
-{
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -66,9 +38,8 @@ static void text(struct names *n, const uint8_t *p, size_t len)
 	size_t made_len = len;
 	char *made = nsswitch_make((const char *)p, &made_len);
 
-	resolv_conf_parse(&n->resolv, (const char *)p, len);
-	forget_hosts(n);
-	hosts_parse((const char *)p, len, add_host, n);
+	names_resolv_conf(n, (const char *)p, len);
+	names_hosts(n, (const char *)p, len);
 	free(made);
 }
 

@@ -146,10 +146,6 @@ static void client_hears(const struct msg *m)
 	case MSG_udp_error:
 		note("udp_error(%u) ", m->udp_error.error);
 		return;
-	case MSG_file_content:
-		keep_bytes(m->file_content.bytes);
-		note("file_content(%u,%u) ", m->file_content.error, m->file_content.bytes.len);
-		return;
 	case MSG_file_opened:
 		note("opened(%s,%u) ", word_of(m->file_opened.error), m->file_opened.content);
 		keep_text(m->file_opened.path, m->file_opened.path_len);

@@ -211,6 +211,49 @@ static void a_chroot_and_a_path_of_this_machine(void **state)
 	target_end(pid);
 }
 
+/* It has no root, and of its own what is in its /etc; it is known by the path in which it was
+ * found. */
+static void a_named_namespace_has_its_own_files_in_etc(void **state)
+{
+	static const struct {
+		const char *path;
+		bool own;
+		const char *name;
+		int error;
+	} cases[] = {
+		{ "/etc/hosts", true, "/etc/hosts", 0 },
+		{ "/etc//hosts", true, "/etc/hosts", 0 },
+		{ "/etc/link", true, "/etc/hosts", 0 },
+		{ "/etc/conf.d/a", true, "/etc/conf.d/a", 0 },
+		{ "/etc/conf.d/b", true, NULL, ENOENT },
+		{ "/etc/passwd", false, "/etc/passwd", 0 },
+		{ "/etc", false, "/etc", 0 },
+		{ "/etc/", false, "/etc", 0 },
+		{ "/etc/mirrord-trace-has-none", false, NULL, ENOENT },
+	};
+	struct target t = TARGET_NONE;
+
+	(void)state;
+	assert_int_equal(mkdirat(dir, "own", 0755) | mkdirat(dir, "own/conf.d", 0755), 0);
+	dir_file("own/hosts", "", 0, 0, 0601);
+	dir_file("own/conf.d/a", "", 0, 0, 0601);
+	assert_int_equal(symlinkat("hosts", dir, "own/link"), 0);
+	t.etc = openat(dir, "own", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char name[PATH_MAX];
+		cleanup_fd int fd = resolve_open(&t, cases[i].path, O_PATH, 0);
+		ssize_t n = fd < 0 ? fd : resolve_name(&t, fd, name);
+		struct stat found;
+
+		if (cases[i].error ? n != -cases[i].error
+				   : cases[i].name && strcmp(name, cases[i].name) != 0)
+			fail_msg("\"%s\": %s", cases[i].path, n < 0 ? strerror((int)-n) : name);
+		if (fd >= 0 && fstat(fd, &found) == 0)
+			assert_int_equal((found.st_mode & ALLPERMS) == 0601, cases[i].own);
+	}
+	target_close(&t);
+}
+
 static void no_client_sends_such_a_path(void **state)
 {
 	char longest[PROTO_FILE_PATH_MAX + 1], path[PATH_MAX];
@@ -233,6 +276,7 @@ int main(void)
 		cmocka_unit_test(bad_names_have_the_kernels_errno),
 		cmocka_unit_test(paths_are_as_long_as_they_may_be),
 		cmocka_unit_test(a_chroot_and_a_path_of_this_machine),
+		cmocka_unit_test(a_named_namespace_has_its_own_files_in_etc),
 		cmocka_unit_test(no_client_sends_such_a_path),
 	};
 

@@ -79,14 +79,6 @@ int udp_open(__attribute__((unused)) struct loop *loop,
 	return 0;
 }
 
-int files_read(__attribute__((unused)) const struct target *t, struct span path,
-	uint8_t bytes[static PROTO_DATA_MAX])
-{
-	note("read ");
-	memcpy(bytes, "hi", 2);
-	return path.len == 2 ? 2 : -EACCES;
-}
-
 int file_open(__attribute__((unused)) struct loop *loop, __attribute__((unused)) struct mux *mux,
 	__attribute__((unused)) const struct target *t, __attribute__((unused)) struct handles *h,
 	const struct msg *m)
@@ -211,10 +203,6 @@ static void hear(char *s, size_t size)
 			len += (size_t)snprintf(s + len, size - len, "(%u,%u,%.*s)", m.id,
 				m.subscribed.error, (int)m.subscribed.text.len,
 				(const char *)m.subscribed.text.data);
-		if (m.type == MSG_file_content)
-			len += (size_t)snprintf(s + len, size - len, "(%u,%u,%.*s)", m.id,
-				m.file_content.error, (int)m.file_content.bytes.len,
-				(const char *)m.file_content.bytes.data);
 		len += (size_t)snprintf(s + len, size - len, " ");
 		buf_consume(&answers, (size_t)r);
 		assert_true(len < size);
@@ -246,10 +234,6 @@ static void hear(char *s, size_t size)
 #define UDP(i)                                                                                     \
 	{                                                                                          \
 		.type = MSG_udp_open, .id = (i)                                                    \
-	}
-#define READ(i, p)                                                                                 \
-	{                                                                                          \
-		.type = MSG_read_file, .id = (i), .read_file.path = {(p), sizeof(p) - 1 }          \
 	}
 #define ABOUT(t, i)                                                                                \
 	{                                                                                          \
@@ -297,10 +281,6 @@ static void messages_are_answered_or_end_the_session(void **state)
 		{ "udp", { GOOD, UDP(PROTO_CLIENT_CHANNEL | 5) }, "hello ", "udp5 " },
 		{ "udp before hello", { UDP(PROTO_CLIENT_CHANNEL) }, "notice end", "" },
 		{ "udp with our id", { GOOD, UDP(5) }, "hello notice end", "" },
-		{ "a file", { GOOD, READ(3, "ok") }, "hello file_content(3,0,hi) ", "read " },
-		{ "a file we may not", { GOOD, READ(3, "x") }, "hello file_content(3,13,) ",
-			"read " },
-		{ "a file before hello", { READ(3, "ok") }, "notice end", "" },
 		{ "open", { GOOD, ABOUT(file_open, PROTO_CLIENT_CHANNEL | 5) }, "hello ",
 			"open5 " },
 		{ "open with our id", { GOOD, ABOUT(file_open, 5) }, "hello notice end", "" },

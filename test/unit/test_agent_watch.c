@@ -167,8 +167,7 @@ static void an_overflow_is_told_to_all(void **state)
 static void a_full_link_holds_back_news_and_loses_none(void **state)
 {
 	static const uint8_t filler[PROTO_DATA_MAX];
-	struct msg m = { .type = MSG_file_content,
-		.file_content.bytes = { filler, sizeof(filler) } };
+	struct msg m = { .type = MSG_environ, .environ.bytes = { filler, sizeof(filler) } };
 	size_t full;
 
 	(void)state;

@@ -17,14 +17,17 @@ bool config_targetless(__attribute__((unused)) const struct config *cfg)
 	return false;
 }
 
-void names_message(struct names *n, const struct msg *m)
-{
-	(void)n;
-	(void)m;
-}
-
 void incoming_message(
 	__attribute__((unused)) struct incoming *in, __attribute__((unused)) const struct msg *m)
+{
+}
+
+bool fs_message(__attribute__((unused)) struct fs *fs, __attribute__((unused)) const struct msg *m)
+{
+	return false;
+}
+
+void fs_before_send(__attribute__((unused)) struct fs *fs)
 {
 }
 

@@ -45,6 +45,28 @@ HANDLER(sys_recvmmsg)
 HANDLER(sys_open)
 HANDLER(sys_openat)
 HANDLER(sys_openat2)
+HANDLER(sys_creat)
+HANDLER(sys_stat)
+HANDLER(sys_lstat)
+HANDLER(sys_access)
+HANDLER(sys_readlink)
+HANDLER(sys_newfstatat)
+HANDLER(sys_statx)
+HANDLER(sys_faccessat)
+HANDLER(sys_faccessat2)
+HANDLER(sys_readlinkat)
+HANDLER(sys_statfs)
+HANDLER(sys_getxattr)
+HANDLER(sys_lgetxattr)
+HANDLER(sys_fgetxattr)
+HANDLER(sys_listxattr)
+HANDLER(sys_llistxattr)
+HANDLER(sys_flistxattr)
+HANDLER(sys_chdir)
+HANDLER(sys_getcwd)
+HANDLER(sys_execve)
+HANDLER(sys_execveat)
+HANDLER(sys_inotify_add_watch)
 HANDLER(sys_uname)
 EXIT(sys_accept_exit)
 EXIT(sys_connect_exit)
@@ -59,7 +81,8 @@ enum tries {
 	WITH_OUTGOING = 1 << 1,
 	WITH_NAMES = 1 << 2,
 	WITH_HOSTNAME = 1 << 3,
-	TRIES = 1 << 4,
+	WITH_FILES = 1 << 4,
+	TRIES = 1 << 5,
 };
 
 struct outcome {
@@ -73,6 +96,7 @@ struct outcome {
 #define NEVER        0
 #define WITH_SOCKETS (WITH_INCOMING | WITH_OUTGOING)
 #define ANY          (WITH_INCOMING | WITH_OUTGOING | WITH_NAMES)
+#define WITH_PATHS   (WITH_NAMES | WITH_FILES)
 #define TRAPPED      ENOSYS
 #define NO_FD        ((uint64_t)-1)
 
@@ -110,10 +134,32 @@ static const struct outcome outcomes[] = {
 	{ "recvmsg", SYS_recvmsg, { NO_FD }, EBADF, WITH_SOCKETS },
 	{ "recvmmsg", SYS_recvmmsg, { NO_FD }, EBADF, WITH_SOCKETS },
 #ifdef SYS_open
-	{ "open", SYS_open, { 0 }, EFAULT, WITH_NAMES },
+	{ "open", SYS_open, { 0 }, EFAULT, WITH_PATHS },
+	{ "creat", SYS_creat, { 0 }, EFAULT, WITH_FILES },
+	{ "stat", SYS_stat, { 0 }, EFAULT, WITH_PATHS },
+	{ "lstat", SYS_lstat, { 0 }, EFAULT, WITH_PATHS },
+	{ "access", SYS_access, { 0 }, EFAULT, WITH_PATHS },
+	{ "readlink", SYS_readlink, { 0, 0, 64 }, EFAULT, WITH_PATHS },
 #endif
-	{ "openat", SYS_openat, { NO_FD, 0 }, EFAULT, WITH_NAMES },
-	{ "openat2", SYS_openat2, { NO_FD, 0, 0, 0 }, EINVAL, WITH_NAMES },
+	{ "openat", SYS_openat, { NO_FD, 0 }, EFAULT, WITH_PATHS },
+	{ "openat2", SYS_openat2, { NO_FD, 0, 0, 0 }, EINVAL, WITH_PATHS },
+	{ "newfstatat", SYS_newfstatat, { NO_FD, 0 }, EFAULT, WITH_PATHS },
+	{ "statx", SYS_statx, { NO_FD, 0 }, EFAULT, WITH_PATHS },
+	{ "faccessat", SYS_faccessat, { NO_FD, 0 }, EFAULT, WITH_PATHS },
+	{ "faccessat2", SYS_faccessat2, { NO_FD, 0 }, EFAULT, WITH_PATHS },
+	{ "readlinkat", SYS_readlinkat, { NO_FD, 0, 0, 64 }, EFAULT, WITH_PATHS },
+	{ "statfs", SYS_statfs, { 0 }, EFAULT, WITH_PATHS },
+	{ "getxattr", SYS_getxattr, { 0 }, EFAULT, WITH_FILES },
+	{ "lgetxattr", SYS_lgetxattr, { 0 }, EFAULT, WITH_FILES },
+	{ "fgetxattr", SYS_fgetxattr, { NO_FD, 64 }, EFAULT, WITH_FILES },
+	{ "listxattr", SYS_listxattr, { 0 }, EFAULT, WITH_FILES },
+	{ "llistxattr", SYS_llistxattr, { 0 }, EFAULT, WITH_FILES },
+	{ "flistxattr", SYS_flistxattr, { NO_FD }, EBADF, WITH_FILES },
+	{ "chdir", SYS_chdir, { 0 }, EFAULT, WITH_FILES },
+	{ "getcwd", SYS_getcwd, { 0 }, ERANGE, WITH_FILES },
+	{ "execve", SYS_execve, { 0 }, EFAULT, WITH_FILES },
+	{ "execveat", SYS_execveat, { NO_FD, 0 }, EFAULT, WITH_FILES },
+	{ "inotify_add_watch", SYS_inotify_add_watch, { NO_FD, 0, 0 }, EINVAL, WITH_FILES },
 	{ "uname", SYS_uname, { 0 }, EFAULT, WITH_HOSTNAME },
 #ifdef __x86_64__
 	{ "x32 does not exist", 0x40000000 + SYS_bind, { 0 }, ENOSYS, NEVER },
@@ -128,6 +174,7 @@ static int try_all(unsigned with)
 		.outgoing = with & WITH_OUTGOING,
 		.dns = with & WITH_NAMES,
 		.hostname = with & WITH_HOSTNAME,
+		.fs_mode = with & WITH_FILES ? FS_MODE_READ : FS_MODE_LOCAL,
 	};
 	struct sock_fprog program;
 

@@ -277,10 +277,10 @@ static void paths_are_mapped(void **state)
 		{ "/opt-/x", "/[]/x" },
 		{ "/opt-y/x", "/[y]/x" },
 	};
-	const struct config cfg = { .fs_map = LIST("^/app/=/srv/", "^/a-(.)/(.)=/$2/${1}",
-					    "^/app=/never", "^/same=/same",
-					    "^/relative/=", "^/up=/a/.././/", "^/root$=/",
-					    "^/opt-(y)?=/[$1]", "^/short=/longer") };
+	const struct config cfg = { .fs_mode = FS_MODE_READ,
+		.fs_map = LIST("^/app/=/srv/", "^/a-(.)/(.)=/$2/${1}", "^/app=/never",
+			"^/same=/same", "^/relative/=", "^/up=/a/.././/", "^/root$=/",
+			"^/opt-(y)?=/[$1]", "^/short=/longer") };
 	struct fs_policy *p = compiled(&cfg, &usual);
 	char to[PROTO_FILE_PATH_MAX + 1], longest[PROTO_FILE_PATH_MAX + 1];
 

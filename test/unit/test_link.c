@@ -11,12 +11,6 @@ bool config_targetless(__attribute__((unused)) const struct config *cfg)
 	return false;
 }
 
-void names_message(struct names *n, const struct msg *m)
-{
-	(void)n;
-	(void)m;
-}
-
 void context_message(
 	__attribute__((unused)) struct context *cx, __attribute__((unused)) const struct msg *m)
 {
@@ -24,6 +18,15 @@ void context_message(
 
 void incoming_message(
 	__attribute__((unused)) struct incoming *in, __attribute__((unused)) const struct msg *m)
+{
+}
+
+bool fs_message(__attribute__((unused)) struct fs *fs, __attribute__((unused)) const struct msg *m)
+{
+	return false;
+}
+
+void fs_before_send(__attribute__((unused)) struct fs *fs)
 {
 }
 

@@ -1,13 +1,7 @@
-/* Names: what is learned from answers and from the target's hosts file, who answers a query, and
- * the files that an open gets. What these belong to are stand-ins. */
+/* Names: what is learned from answers and from the target's files, and who answers a query. */
 #include "unit.h"
 
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-
 #include "tracer/dns.c"
-#include "tracer/name_files.c"
 #include "tracer/names.c"
 #include "tracer/pattern.c"
 #include "tracer/policy.c"
@@ -18,96 +12,14 @@
 static struct config cfg;
 static struct tracer tracer;
 static struct names *names;
-static int agent; /* the other end of the link */
-
-/* --- the trap's verbs: what became of the calls --- */
-
-enum fate {
-	FATE_OPEN, /* not answered */
-	FATE_PARKED,
-	FATE_RETURNED,
-	FATE_OPENED,
-	FATE_DROPPED,
-};
-
-static struct {
-	enum fate fate;
-	int64_t value;
-	int fd; /* what was installed, ours */
-	bool cloexec;
-	unsigned count;
-} seen;
-
-static void meet(enum fate fate, int64_t value)
-{
-	seen.fate = fate;
-	seen.value = value;
-	seen.count++;
-}
-
-void call_return(struct call *c, int64_t value)
-{
-	c->cancel = NULL;
-	meet(FATE_RETURNED, value);
-}
-
-void call_open(__attribute__((unused)) struct call *c, int fd,
-	__attribute__((unused)) const char *path, uint64_t flags)
-{
-	close_fd(&seen.fd);
-	seen.fd = fd;
-	seen.cloexec = flags & O_CLOEXEC;
-	meet(FATE_OPENED, 0);
-}
-
-void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data)
-{
-	assert_false(interruptible);
-	c->cancel = cancel;
-	c->data = data;
-	meet(FATE_PARKED, 0);
-}
-
-void call_drop(struct call *c)
-{
-	assert_null(c->cancel);
-	meet(FATE_DROPPED, 0);
-}
-
-void call_note(__attribute__((unused)) struct call *c, __attribute__((unused)) const char *fmt, ...)
-{
-}
-
-/* --- a link --- */
-
-static void ignore_message(
-	__attribute__((unused)) struct mux *mux, __attribute__((unused)) const struct msg *m)
-{
-}
-
-static void ignore_loss(__attribute__((unused)) struct mux *mux, __attribute__((unused)) int error,
-	__attribute__((unused)) const char *why)
-{
-}
-
-static const struct mux_ops mux_ops = { .message = ignore_message, .lost = ignore_loss };
 
 static void begin(const struct config *c)
 {
 	struct err e = { "" };
-	int pair[2];
 
 	cfg = *c;
 	cfg.dns = true;
 	tracer = (struct tracer){ .cfg = &cfg };
-	memset(&seen, 0, sizeof(seen));
-	seen.fd = -1;
-	assert_int_equal(loop_init(&tracer.loop), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	agent = pair[1];
-	assert_int_equal(
-		mux_init(&tracer.link.mux, &tracer.loop, pair[0], PROTO_CLIENT, &mux_ops), 0);
-	tracer.link.open = true;
 	if (policy_compile(&tracer.policy, &cfg, &e) < 0)
 		fail_msg("%s", e.text);
 	names = tracer.names = names_new(&tracer);
@@ -118,38 +30,16 @@ static void end(void)
 {
 	names_free(names);
 	policy_free(tracer.policy);
-	mux_done(&tracer.link.mux);
-	loop_done(&tracer.loop);
-	close_fd(&agent);
-	close_fd(&seen.fd);
 }
 
-static void file_content(enum name_file_id id, int error, const char *text)
+static void hosts_say(const char *text)
 {
-	struct msg m = { .type = MSG_file_content,
-		.id = id + 1,
-		.file_content = { .error = (uint32_t)error, .bytes = span_of(text) } };
-
-	names_message(names, &m);
+	names_hosts(names, text, strlen(text));
 }
 
-/* How many requests the agent has got since the last time. */
-static unsigned asked(void)
+static void resolv_conf_says(const char *text)
 {
-	uint8_t p[4096];
-	unsigned count = 0;
-	struct msg m;
-	ssize_t n;
-	int r;
-
-	mux_flush(&tracer.link.mux, 1000);
-	n = recv(agent, p, sizeof(p), MSG_DONTWAIT);
-	for (ssize_t at = 0; at < n; at += r, count++) {
-		r = proto_decode(p + at, (size_t)(n - at), PROTO_CLIENT, &m);
-		assert_in_range(r, 1, n - at);
-		assert_int_equal(m.type, MSG_read_file);
-	}
-	return count;
+	names_resolv_conf(names, text, strlen(text));
 }
 
 /* --- what is learned --- */
@@ -209,8 +99,7 @@ static void short_forms_are_told(void **state)
 {
 	(void)state;
 	begin(&(struct config){ 0 });
-	name_files_start(&names->files);
-	file_content(NAME_FILE_RESOLV_CONF, 0,
+	resolv_conf_says(
 		"nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local\n");
 	learn_sample("below a search domain");
 	known_as("10.96.0.1:80", "db.shop.svc.cluster.local db db.shop");
@@ -221,19 +110,16 @@ static void the_hosts_file_tells_names(void **state)
 {
 	(void)state;
 	begin(&(struct config){ 0 });
-	name_files_start(&names->files);
-	file_content(NAME_FILE_HOSTS, 0, "10.1.2.3 One two # three\n10.1.2.5 four");
+	hosts_say("10.1.2.3 One two # three\n10.1.2.5 four");
 	known_as("10.1.2.3:80", "two one");
 	known_as("10.1.2.5:80", "four");
 	learn_sample("a");
 	known_as("10.1.2.3:80", "db.example.com two one");
-	names->files.file[NAME_FILE_HOSTS].asked = true;
-	file_content(NAME_FILE_HOSTS, 0, "10.1.2.5 five\n10.1.2.3 db.example.com");
+	hosts_say("10.1.2.5 five\n10.1.2.3 db.example.com");
 	known_as("10.1.2.3:80", "db.example.com db.example.com");
 	known_as("10.1.2.5:80", "five");
 	learn_sample("a");
-	names->files.file[NAME_FILE_HOSTS].asked = true;
-	file_content(NAME_FILE_HOSTS, ENOENT, "");
+	hosts_say("");
 	known_as("10.1.2.3:80", "db.example.com");
 	known_as("10.1.2.5:80", "");
 	end();
@@ -285,10 +171,9 @@ static void an_address_has_a_bounded_number_of_names(void **state)
 
 	(void)state;
 	begin(&(struct config){ 0 });
-	names->files.file[NAME_FILE_HOSTS].asked = true;
 	for (size_t at = 0; at < sizeof(hosts) - 1; at += 11)
 		memcpy(hosts + at, "10.1.2.3 h\n", 11);
-	file_content(NAME_FILE_HOSTS, 0, hosts);
+	hosts_say(hosts);
 	assert_int_equal(count_of("10.1.2.3:1"), NAMES_OF_MAX);
 	for (unsigned i = 0; i < 3 * NAMES_OF_MAX; i++)
 		learn(names, &ip, name, (size_t)snprintf(name, sizeof(name), "n%u", i));
@@ -378,8 +263,7 @@ static void queries_go_where_the_policy_says(void **state)
 	end();
 	begin(&(struct config){ .dns_local = "db" });
 	assert_int_equal(names_query(names, p, n, &server), SIDE_REMOTE);
-	name_files_start(&names->files);
-	file_content(NAME_FILE_RESOLV_CONF, 0, "search example.com");
+	resolv_conf_says("search example.com");
 	assert_int_equal(names_query(names, p, n, &server), SIDE_LOCAL);
 	end();
 }
@@ -400,8 +284,7 @@ static void the_target_says_who_its_servers_are(void **state)
 	(void)state;
 	begin(&(struct config){ 0 });
 	assert_true(goes(&loopback, SIDE_REMOTE));
-	name_files_start(&names->files);
-	file_content(NAME_FILE_RESOLV_CONF, 0, "nameserver 10.96.0.10\n");
+	resolv_conf_says("nameserver 10.96.0.10\n");
 	assert_true(goes(&there, SIDE_REMOTE));
 	assert_false(names_server(names, &other, &side));
 	assert_false(names_server(names, &loopback, &side));
@@ -502,160 +385,6 @@ static void nsswitch_asks_files_and_dns(void **state)
 	}
 }
 
-/* --- opens --- */
-
-static void open_file(struct call *c, const char *path, int flags)
-{
-	*c = (struct call){ .tracer = &tracer };
-	assert_true(names_open(names, c, path, flags));
-}
-
-static void installed_text(const char *want)
-{
-	char got[256] = "";
-
-	assert_int_equal(seen.fate, FATE_OPENED);
-	assert_int_equal(fcntl(seen.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
-	assert_int_equal(read(seen.fd, got, sizeof(got) - 1), strlen(want));
-	assert_string_equal(got, want);
-}
-
-static void opens_wait_for_one_answer(void **state)
-{
-	struct call a, b;
-
-	(void)state;
-	begin(&(struct config){ 0 });
-	names_start(names);
-	assert_int_equal(asked(), 3);
-	open_file(&a, "/etc/hosts", O_RDONLY);
-	open_file(&b, "/etc/hosts", O_RDONLY | O_CLOEXEC);
-	assert_int_equal(seen.fate, FATE_PARKED);
-	assert_int_equal(asked(), 0);
-	file_content(NAME_FILE_HOSTS, 0, "text");
-	assert_int_equal(seen.count, 4);
-	assert_true(seen.cloexec);
-	installed_text("text");
-	open_file(&a, "/etc/hosts", O_RDONLY);
-	installed_text("text");
-	assert_false(seen.cloexec);
-	end();
-}
-
-static void an_old_answer_is_asked_again(void **state)
-{
-	struct name_file *f;
-	struct stat before, after;
-	struct call c;
-
-	(void)state;
-	begin(&(struct config){ 0 });
-	f = &names->files.file[NAME_FILE_HOST_CONF];
-	open_file(&c, "/etc/host.conf", O_RDONLY);
-	assert_int_equal(asked(), 1);
-	file_content(NAME_FILE_HOST_CONF, 0, "one");
-	installed_text("one");
-	fstat(seen.fd, &before);
-	for (unsigned i = 0; i < 3; i++) {
-		static const char *const texts[] = { "one", "two", "" };
-
-		f->answered_ns -= NAMES_FRESH_MS * UINT64_C(1000000);
-		open_file(&c, "/etc/host.conf", O_RDONLY);
-		assert_int_equal(seen.fate, FATE_PARKED);
-		assert_int_equal(asked(), 1);
-		file_content(NAME_FILE_HOST_CONF, 0, texts[i]);
-		installed_text(texts[i]);
-		fstat(seen.fd, &after);
-		assert_int_equal(after.st_ino == before.st_ino, i == 0);
-		assert_int_equal(after.st_mode & 07777, 0644);
-	}
-	end();
-}
-
-static void errors_are_those_of_the_open(void **state)
-{
-	struct call c;
-
-	(void)state;
-	begin(&(struct config){ 0 });
-	open_file(&c, "/etc/hosts", O_RDONLY);
-	file_content(NAME_FILE_HOSTS, ENOENT, "");
-	assert_int_equal(seen.fate, FATE_RETURNED);
-	assert_int_equal(seen.value, -ENOENT);
-	open_file(&c, "/etc/host.conf", O_RDONLY);
-	file_content(NAME_FILE_HOST_CONF, 70000, "");
-	assert_int_equal(seen.value, -EPROTO);
-	end();
-}
-
-static void other_opens_are_not_ours(void **state)
-{
-	static const struct {
-		const char *path;
-		int flags;
-	} cases[] = {
-		{ "/etc/passwd", O_RDONLY },
-		{ "etc/hosts", O_RDONLY },
-		{ "/etc/hosts", O_WRONLY },
-		{ "/etc/hosts", O_RDWR },
-		{ "/etc/hosts", O_PATH },
-		{ "/etc/hosts", O_DIRECTORY },
-		{ "/etc/hosts", O_CREAT },
-		{ "/etc/hosts", O_TRUNC },
-		{ "/etc/hosts", O_NOFOLLOW },
-	};
-	struct call c;
-
-	(void)state;
-	begin(&(struct config){ 0 });
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_false(names_open(names, &c, cases[i].path, cases[i].flags));
-	assert_int_equal(seen.count, 0);
-	assert_int_equal(asked(), 0);
-	end();
-}
-
-static void a_parked_open_that_goes_away_is_forgotten(void **state)
-{
-	struct call a, b;
-
-	(void)state;
-	begin(&(struct config){ 0 });
-	open_file(&a, "/etc/hosts", O_RDONLY);
-	open_file(&b, "/etc/hosts", O_RDONLY);
-	a.cancel(&a);
-	seen.count = 0;
-	file_content(NAME_FILE_HOSTS, 0, "text");
-	assert_int_equal(seen.count, 1);
-	end();
-	begin(&(struct config){ 0 }); /* and one that waits at the end */
-	open_file(&a, "/etc/hosts", O_RDONLY);
-	end();
-}
-
-static void without_a_link_the_copy_at_hand_is_served(void **state)
-{
-	struct call c;
-
-	(void)state;
-	begin(&(struct config){ 0 });
-	open_file(&c, "/etc/hosts", O_RDONLY);
-	file_content(NAME_FILE_HOSTS, 0, "text");
-	names->files.file[NAME_FILE_HOSTS].answered_ns = 1;
-	open_file(&c, "/etc/hosts", O_RDONLY);
-	assert_int_equal(seen.fate, FATE_PARKED);
-	open_file(&c, "/etc/host.conf", O_RDONLY);
-	tracer.link.mux.lost = true;
-	names_link_lost(names);
-	assert_int_equal(seen.value, -EIO);
-	open_file(&c, "/etc/hosts", O_RDONLY);
-	installed_text("text");
-	open_file(&c, "/etc/resolv.conf", O_RDONLY);
-	assert_int_equal(seen.value, -EIO);
-	tracer.link.mux.lost = false;
-	end();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -673,12 +402,6 @@ int main(void)
 		cmocka_unit_test(sockets_that_answer_for_names_are_refused),
 		cmocka_unit_test(resolv_conf_is_read),
 		cmocka_unit_test(nsswitch_asks_files_and_dns),
-		cmocka_unit_test(opens_wait_for_one_answer),
-		cmocka_unit_test(an_old_answer_is_asked_again),
-		cmocka_unit_test(errors_are_those_of_the_open),
-		cmocka_unit_test(other_opens_are_not_ours),
-		cmocka_unit_test(a_parked_open_that_goes_away_is_forgotten),
-		cmocka_unit_test(without_a_link_the_copy_at_hand_is_served),
 	};
 
 	return cmocka_run_group_tests_name("names", tests, NULL, NULL);

@@ -282,7 +282,7 @@ static void what_is_too_long_is_not_encoded(void **state)
 			-EMSGSIZE },
 		{ { .type = MSG_connect, .connect.path = { text, PROTO_PATH_MAX + 1 } },
 			-EMSGSIZE },
-		{ { .type = MSG_read_file, .read_file.path = { text, 257 } }, -EMSGSIZE },
+		{ { .type = MSG_hello, .hello.about = { text, 257 } }, -EMSGSIZE },
 	};
 
 	(void)state;
