@@ -405,10 +405,11 @@ int tree_discard(struct tree *t, int dir, const char *name, const struct stat *s
 	return 0;
 }
 
+/* Most modes are as they should be from the beginning. */
 static int make_file(struct tree *t, const struct tree_entry *e, uint64_t size)
 {
-	cleanup_fd int fd = openat(
-		t->work, COMING, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	cleanup_fd int fd = openat(t->work, COMING, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+		e->attr->mode & ACCESSPERMS);
 
 	if (fd < 0)
 		return -errno;
