@@ -30,8 +30,8 @@
 #define WAKER_MS 20 /* often enough for a person */
 
 /* Not passed on: what cannot be, what is ours, and what only a program's own doing causes. */
-static const int kept[] = { SIGKILL, SIGSTOP, SIGCHLD, SIGPIPE, SIGSEGV, SIGBUS, SIGFPE, SIGILL,
-	SIGTRAP, SIGSYS };
+static const int kept[] = { SIGKILL, SIGSTOP, SIGCHLD, SIGPIPE, SIGXFSZ, SIGSEGV, SIGBUS, SIGFPE,
+	SIGILL, SIGTRAP, SIGSYS };
 
 /* What a terminal sends to the whole group. */
 static const int of_terminal[] = { SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
@@ -210,7 +210,10 @@ int job_start(struct tracer *tr, struct job_signals *inherited)
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	sigaddset(&set, SIGPIPE); /* a peer that closes its end is an error of write(2), no more */
+	/* A peer that closes its end, and a file that is too large, are errors of write(2), no
+	 * more. */
+	sigaddset(&set, SIGPIPE);
+	sigaddset(&set, SIGXFSZ);
 	sigprocmask(SIG_BLOCK, &set, &inherited->mask);
 	sigaction(SIGCHLD, &by_default, &inherited->child);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

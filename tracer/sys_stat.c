@@ -1,6 +1,11 @@
 /* Calls that ask about a file without opening it. The agent says what is there, the copy in the
  * tree is made to look like it, and the kernel is asked about the copy: so that what stat(2) tells
- * of a path and fstat(2) of a descriptor is the same. */
+ * of a path and fstat(2) of a descriptor is the same.
+ *
+ * They differ in what a copy cannot be made to look like. stat(2) says how many names the file has
+ * in the target, the blocks it takes there, and a directory's size. And stat(2) says at once what
+ * size and times a file has that was changed in the target, fstat(2) those of the content that the
+ * copy has, which is the former until the new one has come. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
@@ -45,23 +50,59 @@ static int64_t give(const struct call *c, uint64_t to, const void *p, size_t n)
 }
 
 /* The kernel's own structs, which may differ from the C library's. */
-static int64_t stat_at(
-	const struct call *c, const struct question *q, int dirfd, const char *path, int flags)
+union status {
+	struct statx x;
+	struct stat s;
+	char room[512];
+};
+
+static int get_status(
+	const struct question *q, int dirfd, const char *path, int flags, union status *st)
 {
-	union {
-		struct statx x;
-		struct stat s;
-		char room[512];
-	} buf;
-	size_t n = q->is_statx ? sizeof(buf.x) : sizeof(buf.s);
 	long r;
 
-	memset(&buf, 0, sizeof(buf));
+	memset(st, 0, sizeof(*st));
 	if (q->is_statx)
-		r = syscall(SYS_statx, dirfd, path, flags, q->mask, &buf);
+		r = syscall(SYS_statx, dirfd, path, flags, q->mask, st);
 	else
-		r = syscall(SYS_newfstatat, dirfd, path, &buf, flags);
-	return r < 0 ? -errno : give(c, q->to, &buf, n);
+		r = syscall(SYS_newfstatat, dirfd, path, st, flags);
+	return r < 0 ? -errno : 0;
+}
+
+static int64_t give_status(const struct call *c, const struct question *q, const union status *st)
+{
+	return give(c, q->to, st, q->is_statx ? sizeof(st->x) : sizeof(st->s));
+}
+
+static struct statx_timestamp timestamp(int64_t ns)
+{
+	struct timespec t = tree_time(ns);
+
+	return (struct statx_timestamp){ .tv_sec = t.tv_sec, .tv_nsec = (uint32_t)t.tv_nsec };
+}
+
+/* What a copy does not show. One that the guest writes to is newer than what was said. */
+static void amend(union status *st, bool is_statx, const struct tree_node *node)
+{
+	const struct file_attr *a = &node->attr;
+
+	if (is_statx)
+		st->x.stx_nlink = a->nlink;
+	else
+		st->s.st_nlink = a->nlink;
+	if (node->writeback)
+		return;
+	if (is_statx) {
+		st->x.stx_size = a->size;
+		st->x.stx_blocks = a->blocks;
+		st->x.stx_atime = timestamp(a->atime);
+		st->x.stx_mtime = timestamp(a->mtime);
+	} else {
+		st->s.st_size = (off_t)a->size;
+		st->s.st_blocks = (blkcnt_t)a->blocks;
+		st->s.st_atim = tree_time(a->atime);
+		st->s.st_mtim = tree_time(a->mtime);
+	}
 }
 
 static int64_t give_link(const struct call *c, const struct question *q, const char *text, size_t n)
@@ -72,17 +113,31 @@ static int64_t give_link(const struct call *c, const struct question *q, const c
 	return r < 0 ? r : (int64_t)len;
 }
 
-static int64_t answer_from_copy(const struct call *c, const struct question *q, int fd)
+static int64_t answer_link(const struct call *c, const struct question *q, int fd)
 {
 	char text[PATH_MAX];
-	ssize_t n;
+	ssize_t n = readlinkat(fd, "", text, sizeof(text));
 
-	if (!q->is_link)
-		return stat_at(c, q, fd, "", (q->flags & ~AT_SYMLINK_NOFOLLOW) | AT_EMPTY_PATH);
-	n = readlinkat(fd, "", text, sizeof(text));
 	if (n < 0)
 		return errno == ENOENT ? -EINVAL : -errno; /* it is another file */
 	return give_link(c, q, text, (size_t)n);
+}
+
+static int64_t answer_from_copy(const struct call *c, const struct question *q, int fd)
+{
+	const struct tree_node *node;
+	union status st;
+	int r;
+
+	if (q->is_link)
+		return answer_link(c, q, fd);
+	r = get_status(q, fd, "", (q->flags & ~AT_SYMLINK_NOFOLLOW) | AT_EMPTY_PATH, &st);
+	if (r < 0)
+		return r;
+	node = tree_node(&c->tracer->fs.tree, fd);
+	if (node)
+		amend(&st, q->is_statx, node);
+	return give_status(c, q, &st);
 }
 
 static int64_t answer_stat(
@@ -152,10 +207,14 @@ struct kind {
 static int64_t stat_here(const struct call *c, const struct question *q, const char *path)
 {
 	char text[PATH_MAX];
+	union status st;
 	ssize_t n;
+	int r;
 
-	if (!q->is_link)
-		return stat_at(c, q, AT_FDCWD, path, q->flags);
+	if (!q->is_link) {
+		r = get_status(q, AT_FDCWD, path, q->flags, &st);
+		return r < 0 ? r : give_status(c, q, &st);
+	}
 	n = readlink(path, text, sizeof(text));
 	return n < 0 ? -errno : give_link(c, q, text, (size_t)n);
 }

@@ -158,17 +158,30 @@ static void node_free(struct tree *t, struct tree_node *node)
 }
 
 /* Writeback holds its copy open, so that even then the inode is no other file's. */
-void tree_forget(struct tree *t, uint64_t ino)
+static void node_gone(struct tree *t, struct tree_node *node)
 {
-	struct tree_node *node = t ? tree_node_by_ino(t, ino) : NULL;
-
-	if (!node)
-		return;
 	tree_drop_content(t, node);
+	tree_links_drop(t, node);
+	t->more -= node->more;
+	node->more = 0;
 	if (node->writeback)
 		node->gone = true;
 	else
 		node_free(t, node);
+}
+
+void tree_name_gone(struct tree *t, uint64_t ino)
+{
+	struct tree_node *node = t ? tree_node_by_ino(t, ino) : NULL;
+
+	if (!node || node->gone)
+		return;
+	if (!node->more) {
+		node_gone(t, node);
+		return;
+	}
+	node->more--;
+	t->more--;
 }
 
 void tree_unwritten(struct tree *t, struct tree_node *node)
@@ -180,10 +193,11 @@ void tree_unwritten(struct tree *t, struct tree_node *node)
 
 static int node_new(struct tree *t, uint64_t ino, struct tree_node **node)
 {
-	struct tree_node *n;
+	struct tree_node *n = tree_node_by_ino(t, ino);
 
-	tree_forget(t, ino); /* its copy was removed by someone else */
-	if (t->nodes.count >= TREE_COPIES_MAX)
+	if (n) /* its copy was removed by someone else */
+		node_gone(t, n);
+	if (t->nodes.count + t->more >= TREE_COPIES_MAX)
 		return -ENOSPC;
 	n = calloc(1, sizeof(*n));
 	if (!n || htab_add(&t->nodes, &n->node, ino) < 0) {
@@ -298,7 +312,7 @@ static bool is_possible(const struct tree_entry *e)
 						   !memchr(e->link, '\0', e->link_len)));
 }
 
-static struct timespec timespec_of(int64_t ns)
+struct timespec tree_time(int64_t ns)
 {
 	int64_t s = ns / NS_PER_S, rest = ns % NS_PER_S;
 
@@ -338,7 +352,7 @@ static bool set_owner(
 int tree_apply(const struct tree *t, int fd, const struct stat *st, const struct file_attr *attr,
 	bool but_times)
 {
-	struct timespec times[2] = { timespec_of(attr->atime), timespec_of(attr->mtime) };
+	struct timespec times[2] = { tree_time(attr->atime), tree_time(attr->mtime) };
 	mode_t mode = shown_mode(t, attr), was = st->st_mode & ALLPERMS;
 
 	if (set_owner(t, fd, st, attr))
@@ -361,6 +375,17 @@ void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr)
 		tree_apply(t, path_fd, &st, attr, false);
 }
 
+int tree_keep_times(const struct tree *t, int dir)
+{
+	const struct tree_node *node;
+	struct stat st;
+
+	if (fstat(dir, &st) < 0)
+		return -errno;
+	node = tree_node_by_ino(t, st.st_ino);
+	return node && node->seen_ns ? tree_apply(t, dir, &st, &node->attr, false) : 0;
+}
+
 /* --- coming and going --- */
 
 /* In `work` stays what someone has mounted something on. */
@@ -376,15 +401,15 @@ int tree_discard(struct tree *t, int dir, const char *name, const struct stat *s
 			return -errno;
 		tree_sweep(t->work, t);
 	}
-	if (S_ISDIR(st->st_mode) || st->st_nlink == 1)
-		tree_forget(t, st->st_ino);
+	tree_name_gone(t, st->st_ino);
 	return 0;
 }
 
+/* Most modes are as they should be from the beginning. */
 static int make_file(struct tree *t, const struct tree_entry *e, uint64_t size)
 {
-	cleanup_fd int fd = openat(
-		t->work, COMING, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	cleanup_fd int fd = openat(t->work, COMING, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+		e->attr->mode & ACCESSPERMS);
 
 	if (fd < 0)
 		return -errno;
@@ -434,6 +459,7 @@ static int prepare(struct tree *t, const struct tree_entry *e, struct tree_node 
 	struct stat st;
 	int r;
 
+	*node = NULL;
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)
@@ -441,20 +467,69 @@ static int prepare(struct tree *t, const struct tree_entry *e, struct tree_node 
 	r = tree_apply(t, fd, &st, e->attr, false);
 	if (r == 0)
 		r = node_new(t, st.st_ino, node);
-	if (r == 0)
-		tree_said(t, *node, e->attr);
-	return r;
+	if (r < 0)
+		return r;
+	tree_said(t, *node, e->attr);
+	tree_links_follow(t, fd, *node);
+	return 0;
+}
+
+/* A copy with content keeps the size and the times that go with it. */
+static int reshape(struct tree *t, int fd, struct stat *st, struct tree_node *node,
+	const struct file_attr *attr)
+{
+	const struct file_attr *was = &node->attr;
+	bool is_file = S_ISREG(st->st_mode) && S_ISREG(attr->mode), but_times = node->filling;
+	int r;
+
+	if (is_file && node->has_content) {
+		but_times |= (uint64_t)st->st_size != attr->size;
+		if (was->size != attr->size || was->mtime != attr->mtime ||
+			was->ctime != attr->ctime)
+			node->version = 0;
+	} else if (is_file && !node->filling && (uint64_t)st->st_size != attr->size) {
+		r = tree_resize(fd, attr->size);
+		if (r < 0 || fstat(fd, st) < 0)
+			return r < 0 ? r : -errno;
+	}
+	return tree_apply(t, fd, st, attr, but_times);
+}
+
+/* The same copy, of which something else is said. */
+static int update(struct tree *t, int fd, struct stat *st, struct tree_node *node,
+	const struct file_attr *attr)
+{
+	int r = node->writeback ? 0 : reshape(t, fd, st, node, attr);
+
+	if (r < 0)
+		return r;
+	tree_said(t, node, attr);
+	tree_links_follow(t, fd, node);
+	return 0;
+}
+
+/* A copy that has got one more name, in `work`. */
+static int renew(struct tree *t, struct tree_node *node, const struct file_attr *attr)
+{
+	cleanup_fd int fd = openat(t->work, COMING, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return update(t, fd, &st, node, attr);
 }
 
 /* Nothing of it stays in `work`. */
-static int give_up(struct tree *t, int error)
+static int give_up(struct tree *t, struct tree_node *node, int error)
 {
 	if (unlinkat(t->work, COMING, 0) < 0)
 		unlinkat(t->work, COMING, AT_REMOVEDIR);
+	if (node)
+		tree_name_gone(t, node->ino);
 	return error;
 }
 
-/* Another copy at a place; st is of what is there, or NULL. */
+/* Another copy at a place, or another name of one; st is of what is there, or NULL. */
 static int put_new(struct tree *t, int dir, const char *name, const struct stat *st,
 	const struct tree_entry *e, struct tree_node **node)
 {
@@ -466,17 +541,18 @@ static int put_new(struct tree *t, int dir, const char *name, const struct stat 
 			return r;
 		st = NULL;
 	}
-	r = prepare(t, e, node);
-	if (r < 0)
-		return give_up(t, r);
-	if (renameat(t->work, COMING, dir, name) < 0) {
+	*node = tree_links_find(t, e->attr);
+	if (*node && tree_links_name(t, *node, t->work, COMING))
+		r = renew(t, *node, e->attr);
+	else
+		r = prepare(t, e, node);
+	if (r == 0 && renameat(t->work, COMING, dir, name) < 0)
 		r = -errno;
-		node_free(t, *node);
-		return give_up(t, r);
-	}
-	if (st && st->st_nlink == 1)
-		tree_forget(t, st->st_ino);
-	return 0;
+	if (r < 0)
+		return give_up(t, *node, r);
+	if (st)
+		tree_name_gone(t, st->st_ino);
+	return 1;
 }
 
 static bool has_text(int fd, const struct tree_entry *e)
@@ -500,32 +576,13 @@ static bool is_of(int fd, const struct tree_node *node, const struct tree_entry 
 	       (!S_ISLNK(is->mode) || has_text(fd, e));
 }
 
-/* A copy with content keeps the size and the times that go with it. */
-static int update(struct tree *t, int fd, struct stat *st, struct tree_node *node,
-	const struct file_attr *attr)
+/* A file that has names elsewhere has its copy there; but what is open here remains here. */
+static bool is_elsewhere(
+	const struct tree *t, const struct tree_node *node, const struct file_attr *attr)
 {
-	const struct file_attr *was = &node->attr;
-	bool is_file = S_ISREG(st->st_mode) && S_ISREG(attr->mode), but_times = node->filling;
-	int r;
+	const struct tree_node *other = tree_links_find(t, attr);
 
-	if (node->writeback) {
-		tree_said(t, node, attr);
-		return 0;
-	}
-	if (is_file && node->has_content) {
-		but_times |= (uint64_t)st->st_size != attr->size;
-		if (was->size != attr->size || was->mtime != attr->mtime ||
-			was->ctime != attr->ctime)
-			node->version = 0;
-	} else if (is_file && !node->filling && (uint64_t)st->st_size != attr->size) {
-		r = tree_resize(fd, attr->size);
-		if (r < 0 || fstat(fd, st) < 0)
-			return r < 0 ? r : -errno;
-	}
-	r = tree_apply(t, fd, st, attr, but_times);
-	if (r == 0)
-		tree_said(t, node, attr);
-	return r;
+	return other && other != node && !node->opened && !node->writeback;
 }
 
 int tree_put_at(struct tree *t, int dir, const char *name, const struct tree_entry *e,
@@ -543,7 +600,7 @@ int tree_put_at(struct tree *t, int dir, const char *name, const struct tree_ent
 	if (st.st_dev != t->dev)
 		return -EBUSY; /* something is mounted there */
 	*node = tree_node_by_ino(t, st.st_ino);
-	if (*node && is_of(fd, *node, e))
+	if (*node && is_of(fd, *node, e) && !is_elsewhere(t, *node, e->attr))
 		return update(t, fd, &st, *node, e->attr);
 	return put_new(t, dir, name, &st, e, node);
 }
@@ -569,6 +626,7 @@ static int make_directory(struct tree *t, int dir, const char *name)
 		return r;
 	}
 	node->attr = unknown;
+	tree_keep_times(t, dir);
 	return take_fd(&fd);
 }
 
@@ -653,6 +711,8 @@ int tree_put(struct tree *t, const char *path, const struct file_attr *attr, con
 	} else {
 		dir = make_parent(t, path, &last);
 		r = dir < 0 ? dir : tree_put_at(t, dir, last, &e, &n);
+		if (r > 0)
+			r = tree_keep_times(t, dir);
 	}
 	if (r == 0 && node)
 		*node = n;
@@ -667,6 +727,7 @@ int tree_replace(struct tree *t, const char *path)
 	struct tree_node *node;
 	struct file_attr attr;
 	struct stat st;
+	int r;
 
 	if (dir < 0)
 		return dir;
@@ -677,7 +738,25 @@ int tree_replace(struct tree *t, const char *path)
 		return -ETXTBSY;
 	attr = node->attr;
 	e.attr = &attr;
-	return put_new(t, dir, last, &st, &e, &node);
+	tree_links_drop(t, node);
+	r = put_new(t, dir, last, &st, &e, &node);
+	return r > 0 ? tree_keep_times(t, dir) : r;
+}
+
+/* That it is so is our own guess: it is to be asked about. */
+void tree_link(struct tree *t, const char *from, const char *to)
+{
+	cleanup_fd int fd = tree_at(t, from);
+	struct tree_node *node = fd < 0 ? NULL : tree_node(t, fd);
+	struct file_attr attr;
+
+	if (!node || !S_ISREG(node->attr.mode))
+		return;
+	node->attr.nlink++;
+	attr = node->attr;
+	tree_links_follow(t, fd, node);
+	if (tree_put(t, to, &attr, "", 0, NULL) == 0)
+		node->seen_ns = 0;
 }
 
 static void remove_at(struct tree *t, int dir, const char *name)

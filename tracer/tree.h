@@ -23,7 +23,8 @@
 
 struct writeback_file;
 
-/* No more copies than this, of whatever kind: a directory of the target may be of any size. */
+/* No more copies than this, of whatever kind, and further names of copies: a directory of the
+ * target may be of any size. */
 #define TREE_COPIES_MAX (1u << 20)
 
 /* What is known of a copy beyond what the kernel keeps of it. Found by the copy's inode, so that it
@@ -35,13 +36,16 @@ struct tree_node {
 	uint64_t version; /* of the content (file_opened), 0: there is none, or it is not to be
 			     believed */
 	bool has_content;
-	uint64_t held;    /* bytes of its content, as tree->bytes counts them */
-	bool filling;     /* content is being written to the copy itself */
-	uint32_t fills;   /* contents that were completed */
-	bool opened;      /* someone may have it open */
-	bool gone;        /* it has no name any more; kept for writeback */
-	uint64_t seen_ns; /* when attr was said; 0: long ago */
-	uint64_t epoch;   /* tree->epoch then */
+	uint64_t held;            /* bytes of its content, as tree->bytes counts them */
+	bool filling;             /* content is being written to the copy itself */
+	uint32_t fills;           /* contents that were completed */
+	bool opened;              /* someone may have it open */
+	bool gone;                /* it has no name any more; kept for writeback */
+	uint64_t seen_ns;         /* when attr was said; 0: long ago */
+	uint64_t epoch;           /* tree->epoch then */
+	struct hnode linked_node; /* by device and inode in the target */
+	bool linked;              /* it is the copy for each of several names (tree_links.c) */
+	uint32_t more;            /* how many names it has in the tree besides one */
 	struct writeback_file
 		*writeback; /* it is or was opened for writing, or NULL (writeback.c) */
 };
@@ -51,10 +55,12 @@ struct tree {
 	char name[32];                        /* its name in the one above */
 	int root;                             /* the tree's root, beneath it */
 	int work;                             /* beside the root: copies that come or go */
+	int links;                            /* and names by which copies get others */
 	dev_t dev;                            /* the file system of them all */
 	char prefix[PROTO_FILE_PATH_MAX / 2]; /* the root's absolute path */
 	size_t prefix_len;                    /* 0: the tree is not open */
-	struct htab nodes;
+	struct htab nodes, linked;
+	uint64_t more;  /* names that copies have besides one */
 	uint64_t epoch; /* counts what may have changed the target: bytes that came from it,
 			   and changes of our own */
 	uint64_t bytes; /* content held */
@@ -108,8 +114,9 @@ void tree_unwritten(struct tree *t, struct tree_node *node);
 /* tree_put() - there shall be a copy of that type and with these attributes at path, directories
  * above it included; link is the text of a symbolic link (len bytes). The content of a regular file
  * stays as it is, and without content it is a hole of its size. A device that cannot be made is an
- * empty file. node may be NULL. 0 and *node, or -errno: -EPROTO: attributes that no file has;
- * -ENOSPC: there are TREE_COPIES_MAX. */
+ * empty file. Names of one file (attr->nlink) are names of one copy; the times of a directory that
+ * is known stay as they are. node may be NULL. 0 and *node, or -errno: -EPROTO: attributes that no
+ * file has; -ENOSPC: there are TREE_COPIES_MAX. */
 int tree_put(struct tree *t, const char *path, const struct file_attr *attr, const char *link,
 	size_t len, struct tree_node **node);
 
@@ -122,8 +129,14 @@ bool tree_is_open(const struct tree *t, int path_fd);
  * or -errno; -ENXIO for what is neither a file nor a directory, unless with O_PATH. */
 int tree_open_copy(const struct tree *t, int path_fd, int flags);
 
+/* tree_time() - a time of struct file_attr. */
+struct timespec tree_time(int64_t ns);
+
 /* tree_set_attr() - mode, owner, size unless it has content, and times of a copy. */
 void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr);
+
+/* tree_link() - in the target the file at `from` has got another name. */
+void tree_link(struct tree *t, const char *from, const char *to);
 
 /* tree_rename(), tree_remove() - what was done in the target is done to the copies; no copy is no
  * failure. exchange: RENAME_EXCHANGE. */

@@ -174,6 +174,7 @@ int tree_list_entry(struct tree_listing *l, const struct file_attr *said, const 
 	char terminated[NAME_MAX + 1];
 	struct tree_listed *listed;
 	struct tree_node *node;
+	int r;
 
 	if (!tree_is_component(name, name_len))
 		return -EPROTO;
@@ -188,7 +189,8 @@ int tree_list_entry(struct tree_listing *l, const struct file_attr *said, const 
 			return 0;
 		}
 	}
-	return tree_put_at(l->tree, l->dir, terminated, &e, &node);
+	r = tree_put_at(l->tree, l->dir, terminated, &e, &node);
+	return r < 0 ? r : 0;
 }
 
 /* --- the end --- */
@@ -203,18 +205,6 @@ static void remove_entry(struct tree_listing *l, const struct tree_listed *entry
 		tree_discard(l->tree, l->dir, name, &st);
 }
 
-static int restore_times(const struct tree_listing *l)
-{
-	struct tree_node *node = tree_node(l->tree, l->dir);
-	struct stat st;
-
-	if (!node || !node->seen_ns)
-		return 0;
-	if (fstat(l->dir, &st) < 0)
-		return -errno;
-	return tree_apply(l->tree, l->dir, &st, &node->attr, false);
-}
-
 int tree_list_end(struct tree_listing *l)
 {
 	int r;
@@ -223,7 +213,7 @@ int tree_list_end(struct tree_listing *l)
 		if (!l->entries[i].named)
 			remove_entry(l, &l->entries[i]);
 	}
-	r = restore_times(l);
+	r = tree_keep_times(l->tree, l->dir);
 	forget_listing(l);
 	return r;
 }

@@ -1,5 +1,5 @@
-/* What the files of the tree share: tree.c (copies and their nodes), tree_content.c, tree_list.c
- * and tree_place.c (where the tree lives, and how it goes). */
+/* What the files of the tree share: tree.c (copies and their nodes), tree_links.c, tree_content.c,
+ * tree_list.c and tree_place.c (where the tree lives, and how it goes). */
 #ifndef TRACER_TREE_PARTS_H
 #define TRACER_TREE_PARTS_H
 
@@ -15,8 +15,21 @@ struct tree_fd_path tree_fd_path(int fd);
 
 struct tree_node *tree_node_by_ino(const struct tree *t, uint64_t ino);
 
-/* tree_forget() - the copy with that inode has lost its name. t may be NULL. */
-void tree_forget(struct tree *t, uint64_t ino);
+/* tree_name_gone() - the copy with that inode has lost a name, which may have been its last. t may
+ * be NULL. */
+void tree_name_gone(struct tree *t, uint64_t ino);
+
+/* tree_links_find() - the copy of a file that has, or had, several names; NULL: none is known. */
+struct tree_node *tree_links_find(const struct tree *t, const struct file_attr *attr);
+
+/* tree_links_name() - one more name for the copy that was found. False: it can have none. */
+bool tree_links_name(struct tree *t, struct tree_node *node, int dir, const char *name);
+
+/* tree_links_follow() - the node's attributes are new; fd is its copy's. */
+void tree_links_follow(struct tree *t, int fd, struct tree_node *node);
+
+/* tree_links_drop() - the copy is not to be found any more. */
+void tree_links_drop(struct tree *t, struct tree_node *node);
 
 /* tree_said() - the agent has just said so of that copy. */
 void tree_said(struct tree *t, struct tree_node *node, const struct file_attr *attr);
@@ -46,9 +59,14 @@ struct tree_entry {
 	bool any_size; /* without its size, if the file system has none such */
 };
 
-/* tree_put_at() - tree_put() in the directory dir. */
+/* tree_put_at() - tree_put() in the directory dir. 1: that has another entry now, and the time of
+ * it; 0: nothing has come or gone; or -errno. */
 int tree_put_at(struct tree *t, int dir, const char *name, const struct tree_entry *entry,
 	struct tree_node **node);
+
+/* tree_keep_times() - entries of a directory came or went that did not in the target. 0 or -errno.
+ */
+int tree_keep_times(const struct tree *t, int dir);
 
 /* tree_discard() - remove the copy that st was said of, with all that is beneath it. 0 or -errno.
  */

@@ -50,11 +50,11 @@ static bool sweep_entry(struct sweep *s, int dir, const struct dirent *d)
 {
 
 	if (d->d_type != DT_DIR && unlinkat(dir, d->d_name, 0) == 0) {
-		tree_forget(s->tree, d->d_ino);
+		tree_name_gone(s->tree, d->d_ino);
 		return true;
 	}
 	if (unlinkat(dir, d->d_name, AT_REMOVEDIR) == 0) {
-		tree_forget(s->tree, d->d_ino);
+		tree_name_gone(s->tree, d->d_ino);
 		return true;
 	}
 	if (errno != ENOTEMPTY || dir == s->top)
@@ -227,6 +227,9 @@ static int furnish(struct tree *t)
 	t->work = make_dir(t->base, "work", S_IRWXU);
 	if (t->work < 0)
 		return t->work;
+	t->links = make_dir(t->base, "links", S_IRWXU);
+	if (t->links < 0)
+		return t->links;
 	if (fstat(t->root, &st) < 0)
 		return -errno;
 	t->dev = st.st_dev;
@@ -239,6 +242,7 @@ static void leave(struct tree *t, int parent)
 	unlinkat(parent, t->name, AT_REMOVEDIR);
 	close_fd(&t->root);
 	close_fd(&t->work);
+	close_fd(&t->links);
 	close_fd(&t->base);
 }
 
@@ -298,7 +302,7 @@ int tree_open(struct tree *t, const char *dir, uint64_t file_max, uint64_t bytes
 		{ absolute("TMPDIR"), false }, { "/tmp", false } };
 	int r = -ENOENT;
 
-	*t = (struct tree){ .base = -1, .root = -1, .work = -1 };
+	*t = (struct tree){ .base = -1, .root = -1, .work = -1, .links = -1 };
 	t->file_max = file_max;
 	t->bytes_max = bytes_max;
 	t->privileged = geteuid() == 0 && has_caps();
@@ -325,6 +329,7 @@ static void free_nodes(struct tree *t)
 		free(container_of(n, struct tree_node, node));
 	}
 	htab_done(&t->nodes);
+	htab_done(&t->linked);
 }
 
 /* The directory that all trees of the user share goes with the last of them. */

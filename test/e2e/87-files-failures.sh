@@ -31,6 +31,11 @@ guest "--fs-tree-max 300K" sh -c 'cat /data/lines >/dev/null && echo one; exec 7
 like "--fs-tree-max: an open fails" "$(head -n 1 out) $(cat err)" "one *data/big*"
 like "--fs-tree-max: one line says what to do" "$(said)" "*--fs-tree-max*"
 
+(ulimit -f 1024 && guest "" cat /data/big; echo $status >code)
+is "ulimit -f: what is larger cannot be opened" "$(<code) $(wc -c <out) $(grep -c 'File too large' err)" "1 0 1"
+(ulimit -f 1024 && guest "" cksum /data/lines; echo $status >code)
+is "ulimit -f: what is smaller can" "$(<code) $(<out)" "0 $(in_root cksum /data/lines)"
+
 # ---- a full file system ------------------------------------------------------------------------------------------------
 
 guest "--fs-mode write" dd if=/data/big of=/full/file bs=64k count=16 conv=fsync status=none

@@ -3,6 +3,7 @@
 #include "../../tracer/tree.c"
 
 #include "../../tracer/tree_content.c"
+#include "../../tracer/tree_links.c"
 #include "../../tracer/tree_list.c"
 #include "../../tracer/tree_place.c"
 
@@ -849,6 +850,186 @@ static void listing_of_what_goes(void)
 	assert_int_equal(tree.nodes.count, 1);
 }
 
+/* --- several names of one file --- */
+
+static struct file_attr attr_of_links(uint64_t ino, uint32_t nlink)
+{
+	struct file_attr attr = attr_of(S_IFREG | 0644, ino, 4);
+
+	attr.nlink = nlink;
+	return attr;
+}
+
+static void assert_no_links(void)
+{
+	assert_int_equal(tree.linked.count, 0);
+	assert_int_equal(tree.more, 0);
+	assert_int_equal(unlinkat(tree.base, "links", AT_REMOVEDIR), 0);
+	assert_int_equal(mkdirat(tree.base, "links", 0700), 0);
+	close_fd(&tree.links);
+	tree.links = openat(tree.base, "links", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void names_of_one_file(void)
+{
+	struct file_attr attr = attr_of_links(5, 3);
+	struct tree_node *node = put("/a", &attr);
+	cleanup_fd int fd = -1;
+
+	assert_true(stat_of("/a").st_nlink > 1);
+	fill("/a", &attr, "text");
+	assert_ptr_equal(put("/d/b", &attr), node);
+	assert_ptr_equal(put("/c", &attr), node);
+	assert_int_equal(stat_of("/d/b").st_ino, stat_of("/a").st_ino);
+	assert_copy("/c", "text");
+	assert_int_equal(node->version, 9);
+	fd = open_at("/a", O_RDWR);
+	assert_int_equal(pwrite(fd, "next", 4, 0), 4);
+	assert_copy("/d/b", "next");
+	assert_int_equal(tree.bytes, 4);
+	tree_remove(&tree, "/a");
+	assert_ptr_equal(tree_node(&tree, fd), node);
+	assert_ptr_equal(put("/a", &attr), node);
+	tree_rename(&tree, "/a", "/c", false); /* of one name to another */
+	assert_copy("/c", "next");
+	tree_remove(&tree, "/d"); /* with a name in it */
+	assert_copy("/c", "next");
+	tree_remove(&tree, "/c");
+	assert_null(tree_node(&tree, fd));
+	assert_int_equal(tree.nodes.count, 0);
+	assert_int_equal(tree.bytes, 0);
+	assert_no_links();
+}
+
+static void a_name_of_another_file(void)
+{
+	struct file_attr attr = attr_of_links(5, 2), other = attr_of_links(6, 1);
+	struct tree_node *node = put("/a", &attr);
+
+	put("/b", &attr);
+	assert_ptr_not_equal(put("/b", &other), node);
+	assert_int_not_equal(stat_of("/b").st_ino, stat_of("/a").st_ino);
+	attr.nlink = 1; /* is known now */
+	put("/a", &attr);
+	assert_int_equal(stat_of("/a").st_nlink, 1);
+	assert_no_links();
+	attr.nlink = 2;
+	assert_ptr_equal(put("/a", &attr), node);
+	assert_ptr_equal(put("/b", &attr), node);
+	other = attr_of(S_IFDIR | 0755, 7, 0);
+	put("/a", &other);
+	put("/b", &other);
+	assert_no_links();
+}
+
+/* The second name is found before it is known that the first has got one. */
+static void names_come_together(void)
+{
+	struct file_attr attr = attr_of_links(5, 1);
+	struct tree_node *first = put("/a", &attr), *second;
+	cleanup_fd int fd = -1;
+
+	attr.nlink = 2;
+	second = put("/b", &attr);
+	assert_ptr_not_equal(second, first);
+	assert_ptr_equal(put("/a", &attr), second);
+	assert_int_equal(tree.nodes.count, 1);
+
+	attr = attr_of_links(6, 1);
+	first = put("/c", &attr);
+	fd = open_at("/c", O_RDONLY); /* it has to be what it is */
+	attr.nlink = 2;
+	put("/d", &attr);
+	assert_ptr_equal(put("/c", &attr), first);
+	assert_ptr_equal(put("/d", &attr), first);
+	assert_ptr_equal(put("/c", &attr), first);
+}
+
+static void a_name_by_link(void)
+{
+	struct file_attr attr = attr_of_links(5, 1), dir = attr_of(S_IFDIR | 0755, 6, 0);
+	struct tree_node *node = put_text("/a", 5, "text");
+
+	put("/d", &dir);
+	tree_link(&tree, "/a", "/d/b");
+	assert_copy("/d/b", "text");
+	assert_int_equal(stat_of("/d/b").st_ino, node->ino);
+	attr.nlink = 2;
+	assert_ptr_equal(put("/a", &attr), node);
+	tree_link(&tree, "/none", "/d/c");
+	tree_link(&tree, "/d", "/d/c");
+	assert_false(exists("/d/c"));
+	tree_link(&tree, "/a", "/d"); /* what was there is gone */
+	assert_copy("/d", "text");
+}
+
+/* Names are bounded as copies are. */
+static void names_are_counted(void)
+{
+	struct file_attr attr = attr_of_links(5, 100);
+
+	put("/a", &attr);
+	put("/b", &attr);
+	assert_int_equal(tree.more, 1);
+	tree.more += TREE_COPIES_MAX;
+	assert_int_equal(tree_put(&tree, "/c", &attr, "", 0, NULL), -ENOSPC);
+	assert_false(exists("/c"));
+	tree.more -= TREE_COPIES_MAX;
+	put("/c", &attr);
+	assert_int_equal(tree.more, 2);
+}
+
+static void names_in_a_list(void)
+{
+	struct file_attr dir = attr_of(S_IFDIR | 0755, 1, 0), attr = attr_of_links(5, 2);
+	struct tree_listing l;
+
+	put("/d", &dir);
+	for (int turn = 0; turn < 2; turn++) {
+		assert_int_equal(tree_list_begin(&l, &tree, "/d"), 0);
+		assert_int_equal(tree_list_entry(&l, &attr, "a", 1, "", 0), 0);
+		assert_int_equal(tree_list_entry(&l, &attr, "b", 1, "", 0), 0);
+		assert_int_equal(tree_list_end(&l), 0);
+		assert_int_equal(stat_of("/d/a").st_ino, stat_of("/d/b").st_ino);
+		assert_int_equal(tree.nodes.count, 2);
+	}
+	list("/d", "", 0);
+	assert_no_links();
+}
+
+/* --- a directory's times --- */
+
+static void assert_time(const char *path, int64_t seconds)
+{
+	if (stat_of(path).st_mtim.tv_sec != seconds)
+		fail_msg("'%s' has another time", path);
+}
+
+static void directories_keep_their_times(void)
+{
+	struct file_attr dir = attr_of(S_IFDIR | 0755, 1, 0), attr = attr_of(S_IFREG | 0644, 2, 0);
+
+	put("/", &dir);
+	put("/d", &dir);
+	put("/d/new", &attr);
+	assert_time("/d", 1500000000);
+	attr.ino++;
+	put("/d/new", &attr); /* another */
+	assert_time("/d", 1500000000);
+	dir.ino++;
+	put("/d/new", &dir);
+	put("/d/on/the/way", &attr);
+	put("/d/new/x", &attr);
+	assert_time("/d", 1500000000);
+	assert_time("/d/new", 1500000000);
+	assert_time("/", 1500000000);
+	tree_remove(&tree, "/d/new"); /* so it was in the target */
+	assert_true(stat_of("/d").st_mtim.tv_sec > 1500000000);
+	dir.ino--;
+	put("/d", &dir);
+	assert_time("/d", 1500000000);
+}
+
 /* --- renamed and removed --- */
 
 static void rename_and_remove(void)
@@ -942,6 +1123,13 @@ static const struct {
 	CASE(half_known_entries),
 	CASE(long_list),
 	CASE(listing_of_what_goes),
+	CASE(names_of_one_file),
+	CASE(a_name_of_another_file),
+	CASE(names_come_together),
+	CASE(a_name_by_link),
+	CASE(names_are_counted),
+	CASE(names_in_a_list),
+	CASE(directories_keep_their_times),
 	CASE(rename_and_remove),
 	CASE(deep_trees_go),
 };
