@@ -68,7 +68,21 @@ static bool read_proc_link(const char *link, char to[static PATH_MAX])
 	return true;
 }
 
-/* Where a relative path begins. */
+/* What was removed is called so by proc(5), behind its path; but a file may have that name. */
+static bool is_removed(const char *link, const char *says)
+{
+	static const char mark[] = " (deleted)";
+	size_t n = strlen(says), len = strlen(mark);
+	struct stat is, named;
+
+	if (n < len || strcmp(says + n - len, mark) != 0)
+		return false;
+	return stat(link, &is) < 0 || lstat(says, &named) < 0 || is.st_ino != named.st_ino ||
+	       is.st_dev != named.st_dev;
+}
+
+/* Where a relative path begins. In a directory that was removed nothing is found by its name: the
+ * kernel knows what there is still. */
 static bool read_base(const struct call *c, uint64_t dirfd, char to[static PATH_MAX])
 {
 	char link[64];
@@ -78,7 +92,7 @@ static bool read_base(const struct call *c, uint64_t dirfd, char to[static PATH_
 		snprintf(link, sizeof(link), "/proc/%d/cwd", tid);
 	else
 		snprintf(link, sizeof(link), "/proc/%d/fd/%d", tid, (int)dirfd);
-	return read_proc_link(link, to) && *to == '/';
+	return read_proc_link(link, to) && *to == '/' && !is_removed(link, to);
 }
 
 /* A path by way of /proc's links to what a process has open or where it stands: the link, as we see
