@@ -155,7 +155,7 @@ static bool leads_into_tree(
 		return join(to, virtual, "");
 	if ((strncmp(path, "/proc/", 6) != 0 && strncmp(path, "/dev/", 5) != 0) ||
 		!proc_link_of(c, path, link, &rest) || (!*rest && !follow) ||
-		!read_proc_link(link, target))
+		!read_proc_link(link, target) || is_removed(link, target))
 		return false;
 	virtual = tree_virtual(t, target);
 	return virtual && join(to, virtual, rest);
@@ -358,8 +358,6 @@ static void count_epoch(struct fs *fs)
 static bool is_fresh(struct fs *fs, const struct tree_node *node)
 {
 	count_epoch(fs);
-	if (node->writeback)
-		return true;
 	return node->seen_ns && node->epoch == fs->tree.epoch &&
 	       now_ns() - node->seen_ns < FS_FRESH_MS * UINT64_C(1000000);
 }

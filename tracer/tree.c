@@ -500,19 +500,17 @@ static bool is_of(int fd, const struct tree_node *node, const struct tree_entry 
 	       (!S_ISLNK(is->mode) || has_text(fd, e));
 }
 
-/* A copy with content keeps the size and the times that go with it. */
+/* A copy with content keeps the size and the times that go with it; so does one that the guest
+ * writes to. */
 static int update(struct tree *t, int fd, struct stat *st, struct tree_node *node,
 	const struct file_attr *attr)
 {
 	const struct file_attr *was = &node->attr;
-	bool is_file = S_ISREG(st->st_mode) && S_ISREG(attr->mode), but_times = node->filling;
+	bool is_file = S_ISREG(st->st_mode) && S_ISREG(attr->mode);
+	bool but_times = node->filling || node->writeback;
 	int r;
 
-	if (node->writeback) {
-		tree_said(t, node, attr);
-		return 0;
-	}
-	if (is_file && node->has_content) {
+	if (is_file && (node->has_content || node->writeback)) {
 		but_times |= (uint64_t)st->st_size != attr->size;
 		if (was->size != attr->size || was->mtime != attr->mtime ||
 			was->ctime != attr->ctime)
