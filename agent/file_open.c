@@ -146,7 +146,7 @@ static int open_wanted(const struct request *q, struct opened *o)
 	return check_type(&o->st);
 }
 
-/* There is nothing at the path: what is acted on is the directory. */
+/* There is nothing at the path, or it cannot be there: what is acted on is the directory. */
 static int create(const struct request *q, struct opened *o)
 {
 	struct place p = { .dir = -1 };
@@ -162,7 +162,7 @@ static int open_found(const struct request *q, struct opened *o)
 	bool anew = by_path(q) && q->want & FILE_EXCL;
 	int r = anew ? -ENOENT : look(q, o);
 
-	if (r == -ENOENT && by_path(q))
+	if ((r == -ENOENT || r == -ENOTDIR) && by_path(q))
 		return create(q, o);
 	if (r == 0)
 		r = check_exec(q, o);

@@ -68,7 +68,21 @@ static bool read_proc_link(const char *link, char to[static PATH_MAX])
 	return true;
 }
 
-/* Where a relative path begins. */
+/* What was removed is called so by proc(5), behind its path; but a file may have that name. */
+static bool is_removed(const char *link, const char *says)
+{
+	static const char mark[] = " (deleted)";
+	size_t n = strlen(says), len = strlen(mark);
+	struct stat is, named;
+
+	if (n < len || strcmp(says + n - len, mark) != 0)
+		return false;
+	return stat(link, &is) < 0 || lstat(says, &named) < 0 || is.st_ino != named.st_ino ||
+	       is.st_dev != named.st_dev;
+}
+
+/* Where a relative path begins. In a directory that was removed nothing is found by its name: the
+ * kernel knows what there is still. */
 static bool read_base(const struct call *c, uint64_t dirfd, char to[static PATH_MAX])
 {
 	char link[64];
@@ -78,7 +92,7 @@ static bool read_base(const struct call *c, uint64_t dirfd, char to[static PATH_
 		snprintf(link, sizeof(link), "/proc/%d/cwd", tid);
 	else
 		snprintf(link, sizeof(link), "/proc/%d/fd/%d", tid, (int)dirfd);
-	return read_proc_link(link, to) && *to == '/';
+	return read_proc_link(link, to) && *to == '/' && !is_removed(link, to);
 }
 
 /* A path by way of /proc's links to what a process has open or where it stands: the link, as we see
@@ -141,7 +155,7 @@ static bool leads_into_tree(
 		return join(to, virtual, "");
 	if ((strncmp(path, "/proc/", 6) != 0 && strncmp(path, "/dev/", 5) != 0) ||
 		!proc_link_of(c, path, link, &rest) || (!*rest && !follow) ||
-		!read_proc_link(link, target))
+		!read_proc_link(link, target) || is_removed(link, target))
 		return false;
 	virtual = tree_virtual(t, target);
 	return virtual && join(to, virtual, rest);
@@ -366,8 +380,6 @@ static void count_epoch(struct fs *fs)
 static bool is_fresh(struct fs *fs, const struct tree_node *node)
 {
 	count_epoch(fs);
-	if (node->writeback)
-		return true;
 	return node->seen_ns && node->epoch == fs->tree.epoch &&
 	       now_ns() - node->seen_ns < FS_FRESH_MS * UINT64_C(1000000);
 }

@@ -272,19 +272,25 @@ static bool may_write(const struct call *c, const struct fs_name *n)
 	return fs_policy_decide(c->tracer->fs.policy, n->path, FS_WRITES, NULL) == FS_REMOTE;
 }
 
-/* The file has a name in the tree; one that has none any more is between the guest and its copy. */
-static bool has_name(const struct call *c, uint64_t fd)
+/* The file has a name in the tree; one that has none any more is between the guest and its copy.
+ * With O_PATH it is only good for calls that take a path. */
+static bool is_of_target(const struct call *c, const struct change *ch)
 {
-	cleanup_fd int dup = call_dup(c, fd);
+	cleanup_fd int fd = -1;
 
-	return dup >= 0 && tree_node(&c->tracer->fs.tree, dup);
+	if ((int)ch->dirfd == AT_FDCWD)
+		return true;
+	fd = call_dup(c, ch->dirfd);
+	if (fd < 0 || (ch->is_fd && fcntl(fd, F_GETFL) & O_PATH))
+		return false;
+	return tree_node(&c->tracer->fs.tree, fd);
 }
 
 static void change_fd(struct call *c, const struct change *ch)
 {
 	struct fs_name n;
 
-	if (!fs_name_of_fd(c, ch->dirfd, &n) || !has_name(c, ch->dirfd))
+	if (!fs_name_of_fd(c, ch->dirfd, &n) || !is_of_target(c, ch))
 		call_continue(c);
 	else if (!may_write(c, &n))
 		call_return(c, -EROFS);
@@ -334,13 +340,37 @@ static int get_first(struct call *c, const struct change *ch, struct fs_name *n)
 	return r;
 }
 
+static void across_answered(struct fs_wait *w, int error, const struct remote_found *found)
+{
+	(void)found;
+	call_return(w->call, error ? -error : -EXDEV);
+}
+
+/* From here to the target, or back: what is not there is no matter of file systems. */
+static void refuse_across(struct call *c, const struct change *ch, const struct fs_name *n)
+{
+	bool itself = kind_of(ch->op)->is_place || ch->flags & AT_SYMLINK_NOFOLLOW;
+	struct fs_wait *w;
+	struct stat st;
+
+	if (n->where == FS_LOCAL) {
+		call_return(c, lstat(n->path, &st) < 0 ? -errno : -EXDEV);
+		return;
+	}
+	w = fs_wait_new(c, sizeof(*w), across_answered);
+	if (w)
+		fs_ask(w, FILE_OP_STAT, itself ? FILE_NOFOLLOW : 0, 0, 0, n->full, NULL, 0);
+}
+
 static void change_two_names(
 	struct call *c, const struct change *ch, const struct fs_name *n, const struct fs_name *to)
 {
-	if (n->where == FS_NOT_FOUND || to->where == FS_NOT_FOUND)
+	bool nameless = n->is_empty && !(ch->flags & AT_EMPTY_PATH);
+
+	if (nameless || to->is_empty || n->where == FS_NOT_FOUND || to->where == FS_NOT_FOUND)
 		call_return(c, -ENOENT);
-	else if (n->where != to->where)
-		call_return(c, -EXDEV);
+	else if (n->where != to->where && *n->path)
+		refuse_across(c, ch, n);
 	else if (n->where == FS_REMOTE)
 		ask_agent(c, ch, n->full, to->full);
 	else if ((n->displaced || to->displaced) && *n->path && *to->path)

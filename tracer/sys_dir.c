@@ -87,21 +87,15 @@ void sys_chdir(struct call *c)
 
 void sys_getcwd(struct call *c)
 {
-	char link[64], path[PATH_MAX];
-	const char *virtual;
-	ssize_t n;
+	struct fs_name n;
+	size_t size;
 	int64_t r;
 
-	snprintf(link, sizeof(link), "/proc/%d/cwd", c->task->tid);
-	n = readlink(link, path, sizeof(path) - 1);
-	path[n < 0 ? 0 : n] = '\0';
-	virtual = tree_virtual(&c->tracer->fs.tree, path);
-	if (!virtual) {
+	if (!fs_name_of_fd(c, (uint64_t)AT_FDCWD, &n)) {
 		call_continue(c);
 		return;
 	}
-	n = (ssize_t)strlen(virtual) + 1;
-	r = (uint64_t)n > c->arg[1] ? -ERANGE
-				    : mem_write(c->task->tid, c->arg[0], virtual, (size_t)n);
-	call_return(c, r < 0 ? r : n);
+	size = strlen(n.path) + 1;
+	r = size > c->arg[1] ? -ERANGE : mem_write(c->task->tid, c->arg[0], n.path, size);
+	call_return(c, r < 0 ? r : (int64_t)size);
 }

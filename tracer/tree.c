@@ -474,15 +474,17 @@ static int prepare(struct tree *t, const struct tree_entry *e, struct tree_node 
 	return 0;
 }
 
-/* A copy with content keeps the size and the times that go with it. */
+/* A copy with content keeps the size and the times that go with it; so does one that the guest
+ * writes to. */
 static int reshape(struct tree *t, int fd, struct stat *st, struct tree_node *node,
 	const struct file_attr *attr)
 {
 	const struct file_attr *was = &node->attr;
-	bool is_file = S_ISREG(st->st_mode) && S_ISREG(attr->mode), but_times = node->filling;
+	bool is_file = S_ISREG(st->st_mode) && S_ISREG(attr->mode);
+	bool but_times = node->filling || node->writeback;
 	int r;
 
-	if (is_file && node->has_content) {
+	if (is_file && (node->has_content || node->writeback)) {
 		but_times |= (uint64_t)st->st_size != attr->size;
 		if (was->size != attr->size || was->mtime != attr->mtime ||
 			was->ctime != attr->ctime)
@@ -499,7 +501,7 @@ static int reshape(struct tree *t, int fd, struct stat *st, struct tree_node *no
 static int update(struct tree *t, int fd, struct stat *st, struct tree_node *node,
 	const struct file_attr *attr)
 {
-	int r = node->writeback ? 0 : reshape(t, fd, st, node, attr);
+	int r = reshape(t, fd, st, node, attr);
 
 	if (r < 0)
 		return r;

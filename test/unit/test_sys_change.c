@@ -52,14 +52,14 @@ int fs_link_name_get(
 	return fs_name_get(c, dirfd, path_at, access, n);
 }
 
-/* Descriptor 7 is of the tree; 8, too, but not to be written to. */
+/* Descriptors 7, 9 and the working directory are of the tree; 8, too, but not to be written to. */
 bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n)
 {
 	(void)c;
 	*n = (struct fs_name){ .where = FS_REMOTE, .displaced = true };
-	strcpy(n->full, fd == 7 ? "/r/fd" : "/ro/fd");
+	strcpy(n->full, fd == 8 ? "/ro/fd" : "/r/fd");
 	strcpy(n->path, n->full);
-	return fd == 7 || fd == 8;
+	return (fd >= 7 && fd <= 9) || (int)fd == AT_FDCWD;
 }
 
 bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here)
@@ -123,11 +123,11 @@ void call_continue(struct call *c)
 	asked.continued = true;
 }
 
+/* Descriptor 9 has O_PATH. */
 int call_dup(const struct call *c, uint64_t fd)
 {
 	(void)c;
-	(void)fd;
-	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return open("/dev/null", (fd == 9 ? O_PATH : O_RDONLY) | O_CLOEXEC);
 }
 
 bool writeback_sync(struct writeback *w, struct call *c, int fd)
@@ -255,6 +255,8 @@ static const struct {
 	{ sys_chown, { P("/r/f"), 1, ~0ull }, FILE_OP_CHOWN, 0, 1, UINT32_MAX, "/r/f", "" },
 	{ sys_lchown, { P("/r/f"), 1, 2 }, FILE_OP_CHOWN, FILE_NOFOLLOW, 1, 2, "/r/f", "" },
 	{ sys_fchownat, { 7, P(""), 1, 2, AT_EMPTY_PATH }, FILE_OP_CHOWN, 0, 1, 2, "/r/fd", "" },
+	{ sys_fchownat, { 9, P(""), 1, 2, AT_EMPTY_PATH }, FILE_OP_CHOWN, 0, 1, 2, "/r/fd", "" },
+	{ sys_fchownat, { CWD, P(""), 1, 2, AT_EMPTY_PATH }, FILE_OP_CHOWN, 0, 1, 2, "/r/fd", "" },
 	{ sys_fchown, { 7, 1, 2 }, FILE_OP_CHOWN, 0, 1, 2, "/r/fd", "" },
 	{ sys_truncate, { P("/r/f"), 1234 }, FILE_OP_TRUNCATE, 0, 1234, 0, "/r/f", "" },
 	{ sys_utimensat, { CWD, P("/r/f"), P(some_times), 0 }, FILE_OP_UTIMENS, 0, 1000000002,
@@ -324,17 +326,23 @@ static const struct {
 	{ sys_unlink, { P("/etc/f") }, 1 },
 	{ sys_unlink, { P("/gone/f") }, -ENOENT },
 	{ sys_unlink, { P("/tree/there-is-none") }, -ENOENT },
-	{ sys_rename, { P("/r/a"), P("/b") }, -EXDEV },
-	{ sys_rename, { P("/a"), P("/r/b") }, -EXDEV },
+	{ sys_rename, { P("/"), P("/r/b") }, -EXDEV },
+	{ sys_rename, { P("/there-is-none"), P("/r/b") }, -ENOENT },
+	{ sys_rename, { P("/r/a"), P("") }, -ENOENT },
+	{ sys_rename, { P(""), P("/r/b") }, -ENOENT },
+	{ sys_linkat, { CWD, P(""), CWD, P("/r/b"), 0 }, -ENOENT },
 	{ sys_rename, { P("/a"), P("/b") }, 1 },
 	{ sys_rename, { P("/tree/a"), P("/b") }, -ENOENT },
 	{ sys_rename, { P("/gone/a"), P("/r/b") }, -ENOENT },
-	{ sys_link, { P("/r/a"), P("/b") }, -EXDEV },
 	{ sys_mkdir, { 1 }, -EFAULT },
 	{ sys_symlink, { P(""), P("/r/l") }, -ENOENT },
 	{ sys_symlink, { 1, P("/r/l") }, -EFAULT },
 	{ sys_fchmod, { 3, 0 }, 1 },
 	{ sys_fchmod, { 8, 0 }, -EROFS },
+	{ sys_fchmod, { 9, 0 }, 1 },
+	{ sys_fchown, { 9, 1, 1 }, 1 },
+	{ sys_utimensat, { 9, 0, 0, 0 }, 1 },
+	{ sys_fsetxattr, { 9, P("user.a"), P("v"), 1, 0 }, 1 },
 	{ sys_fchmodat2, { CWD, P("/r/f"), 0, 0x40000000 }, 1 },
 	{ sys_unlinkat, { CWD, P("/r/f"), AT_SYMLINK_FOLLOW }, 1 },
 	{ sys_linkat, { CWD, P("/r/a"), CWD, P("/r/b"), 0x40000000 }, 1 },
@@ -362,6 +370,35 @@ static void what_is_not_for_the_agent(void **state)
 			asked.continued != (unasked[i].answer == 1))
 			fail_msg("row %zu: asked %d, answered %d, continued %d", i, (int)asked.op,
 				(int)asked.answer, asked.continued);
+	}
+}
+
+/* A file of the target cannot come here, but for it to be refused it has to be there. */
+static void what_goes_across_is_looked_at(void **state)
+{
+	static const struct {
+		void (*call)(struct call *c);
+		uint64_t arg[CALL_ARGS];
+		uint32_t flags;
+	} across[] = {
+		{ sys_rename, { P("/r/a"), P("/b") }, FILE_NOFOLLOW },
+		{ sys_link, { P("/r/a"), P("/b") }, FILE_NOFOLLOW },
+		{ sys_linkat, { CWD, P("/r/a"), CWD, P("/b"), AT_SYMLINK_FOLLOW }, 0 },
+	};
+	const struct remote_found found = { .path = "/c/path" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(across); i++) {
+		struct call c = make_call(across[i].arg);
+
+		across[i].call(&c);
+		assert_int_equal(asked.op, FILE_OP_STAT);
+		assert_int_equal(asked.flags, across[i].flags);
+		assert_string_equal(asked.path, "/r/a");
+		waiting->answer(waiting, ENOENT, NULL);
+		assert_int_equal(asked.answer, -ENOENT);
+		waiting->answer(waiting, 0, &found);
+		assert_int_equal(asked.answer, -EXDEV);
 	}
 }
 
@@ -419,6 +456,7 @@ int main(void)
 		cmocka_unit_test(each_call_is_put_to_the_agent),
 		cmocka_unit_test(an_attributes_value_follows_its_name),
 		cmocka_unit_test(what_is_not_for_the_agent),
+		cmocka_unit_test(what_goes_across_is_looked_at),
 		cmocka_unit_test(the_copies_follow),
 	};
 
