@@ -323,22 +323,25 @@ void fs_ask(struct fs_wait *w, enum file_op op, uint32_t flags, uint64_t a, uint
 	fs_park(w, remote_op(&w->fs->remote, &w->query, op, flags, a, b, path, second, n));
 }
 
-int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **node)
-{
-	struct tree_node *unused;
-	int r = tree_put(&fs->tree, found->path, found->attr, found->more, found->more_len,
-		node ? node : &unused);
-
-	return r < 0 ? r : tree_at(&fs->tree, found->path);
-}
-
-/* Who hears from the target may have been told of a change. */
+/* Who hears from the target may have been told of a change. What comes after that on the link was
+ * looked up after it. */
 static void count_epoch(struct fs *fs)
 {
 	uint64_t heard = fs->tracer->link.mux.heard;
 
 	fs->tree.epoch += heard != fs->heard;
 	fs->heard = heard;
+}
+
+int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **node)
+{
+	struct tree_node *unused;
+	int r;
+
+	count_epoch(fs);
+	r = tree_put(&fs->tree, found->path, found->attr, found->more, found->more_len,
+		node ? node : &unused);
+	return r < 0 ? r : tree_at(&fs->tree, found->path);
 }
 
 static bool is_fresh(struct fs *fs, const struct tree_node *node)
