@@ -364,9 +364,9 @@ static void got_message(struct channel *c, const struct msg *m, uint32_t cost)
 }
 
 /* What someone beyond the peer has done: all but its answers, and what keeps the link alive. */
-static bool is_of_others(enum msg_type type)
+static bool is_of_others(const struct msg *m)
 {
-	switch (type) {
+	switch (m->type) {
 	case MSG_incoming:
 	case MSG_data:
 	case MSG_eof:
@@ -376,8 +376,9 @@ static bool is_of_others(enum msg_type type)
 	case MSG_packet:
 	case MSG_datagram:
 	case MSG_udp_error:
-	case MSG_file_changed:
 		return true;
+	case MSG_file_changed:
+		return m->file_changed.events; /* none: the answer to file_watch */
 	default:
 		return false;
 	}
@@ -385,7 +386,7 @@ static bool is_of_others(enum msg_type type)
 
 static void count_heard(struct mux *mux, const struct msg *m)
 {
-	mux->heard += is_of_others(m->type);
+	mux->heard += is_of_others(m);
 }
 
 /* A message about a channel; false when it is about something else. */

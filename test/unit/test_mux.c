@@ -309,8 +309,9 @@ static void only_what_reaches_someone_is_heard(void **state)
 	run_until(&loop, client.messages == 1);
 	assert_int_equal(client.mux.heard, 0);
 	raw_data(1, 0, 100);
-	raw_send((struct msg){ .type = MSG_file_changed });
-	run_until(&loop, client.messages == 2);
+	raw_send((struct msg){ .type = MSG_file_changed, .file_changed.events = FILE_EVENT_ATTR });
+	raw_send((struct msg){ .type = MSG_file_changed }); /* it is watched from now on */
+	run_until(&loop, client.messages == 3);
 	assert_int_equal(client.mux.heard, 2);
 }
 
