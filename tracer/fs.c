@@ -364,6 +364,14 @@ int fs_fresh(struct fs *fs, const struct fs_name *n, bool follow)
 	return take_fd(&fd);
 }
 
+const struct file_attr *fs_fresh_attr(struct fs *fs, const struct fs_name *n, bool follow)
+{
+	cleanup_fd int fd = fs_fresh(fs, n, follow);
+	const struct tree_node *node = fd < 0 ? NULL : tree_node(&fs->tree, fd);
+
+	return node && !node->writeback ? &node->attr : NULL;
+}
+
 /* --- a run --- */
 
 static int compile_policy(struct fs *fs, struct err *e)
