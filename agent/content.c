@@ -102,11 +102,15 @@ static int send_bytes(struct content *c, size_t room)
 /* What can be said of an entry; without the right to search the directory that is its type. */
 static struct file_attr entry_attr(const struct content *c, const struct dirent *d)
 {
+	int dir = dirfd(c->dir);
+	struct file_attr attr;
 	struct stat st;
 
-	if (fstatat(dirfd(c->dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return file_attr_of(&c->target->creds, &st);
-	return (struct file_attr){ .mode = DTTOIF(d->d_type), .ino = d->d_ino };
+	if (fstatat(dir, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return (struct file_attr){ .mode = DTTOIF(d->d_type), .ino = d->d_ino };
+	attr = file_attr_of(&c->target->creds, &st);
+	attr.flags = file_flags_at(dir, d->d_name);
+	return attr;
 }
 
 static int send_entry(struct content *c, const struct dirent *d)

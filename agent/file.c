@@ -1,11 +1,15 @@
 #include "file.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 
+#include "resolve.h"
 #include "util.h"
 
 static int64_t ns_of(struct timespec ts)
@@ -29,6 +33,26 @@ struct file_attr file_attr_of(const struct creds *c, const struct stat *st)
 		.mtime = ns_of(st->st_mtim),
 		.ctime = ns_of(st->st_ctim),
 	};
+}
+
+static uint64_t flags_of(ssize_t names_len)
+{
+	return names_len == 0 ? FILE_NO_XATTRS : 0;
+}
+
+uint64_t file_flags(int fd)
+{
+	char path[RESOLVE_FD_PATH];
+
+	return flags_of(listxattr(resolve_fd_path(fd, path), NULL, 0));
+}
+
+uint64_t file_flags_at(int dir, const char *name)
+{
+	char dir_path[RESOLVE_FD_PATH], path[RESOLVE_FD_PATH + 1 + NAME_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", resolve_fd_path(dir, dir_path), name);
+	return flags_of(llistxattr(path, NULL, 0));
 }
 
 static bool is_settled(const struct stat *st)

@@ -79,8 +79,10 @@ static int done_with(struct op *o, int fd, int result)
 
 	if (result < 0)
 		return -errno;
-	if (fstat(fd, &st) == 0)
+	if (fstat(fd, &st) == 0) {
 		put_attr(o, fd, &st);
+		o->attr.flags = file_flags(fd);
+	}
 	return 0;
 }
 

@@ -35,7 +35,7 @@ struct opened {
 	int file;   /* as the guest opened it, or -1 */
 	int source; /* what to send, or -1 */
 	struct stat st;
-	uint64_t version;
+	uint64_t version, flags;
 	enum file_content content;
 	char name[2 * PATH_MAX]; /* canonical path, and the text of a link */
 	size_t name_len, text_len;
@@ -196,9 +196,10 @@ static int open_source(struct opened *o)
 
 static int choose_content(const struct request *q, struct opened *o)
 {
-	int r;
+	int fd = o->file >= 0 ? o->file : o->place, r;
 
-	o->version = file_version(o->file >= 0 ? o->file : o->place, &o->st);
+	o->version = file_version(fd, &o->st);
+	o->flags = file_flags(fd);
 	if (!wants_content(q, o))
 		return 0;
 	if (S_ISREG(o->st.st_mode) && q->known && q->known == o->version) {
@@ -255,6 +256,7 @@ static void tell_opened(
 	} else {
 		m.file_opened.content = (uint8_t)o->content;
 		m.file_opened.attr = file_attr_of(&t->creds, &o->st);
+		m.file_opened.attr.flags = o->flags;
 		m.file_opened.version = o->version;
 		m.file_opened.path_len = (uint16_t)o->name_len;
 		m.file_opened.path = (struct span){ o->name, (uint32_t)o->text_len };

@@ -363,11 +363,39 @@ static void got_message(struct channel *c, const struct msg *m, uint32_t cost)
 	c->ops->message(c, m);
 }
 
+/* What someone beyond the peer has done: all but its answers, and what keeps the link alive. */
+static bool is_of_others(const struct msg *m)
+{
+	switch (m->type) {
+	case MSG_incoming:
+	case MSG_data:
+	case MSG_eof:
+	case MSG_reset:
+	case MSG_gap:
+	case MSG_connected:
+	case MSG_packet:
+	case MSG_datagram:
+	case MSG_udp_error:
+		return true;
+	case MSG_file_changed:
+		return m->file_changed.events; /* none: the answer to file_watch */
+	default:
+		return false;
+	}
+}
+
+static void count_heard(struct mux *mux, const struct msg *m)
+{
+	mux->heard += is_of_others(m);
+}
+
 /* A message about a channel; false when it is about something else. */
 static bool channel_message(struct mux *mux, const struct msg *m)
 {
 	struct channel *c = channel_find(mux, m->id);
 
+	if (c)
+		count_heard(mux, m);
 	switch (m->type) {
 	case MSG_data:
 		if (c)
@@ -417,33 +445,14 @@ static bool channel_message(struct mux *mux, const struct msg *m)
 	}
 }
 
-/* What someone beyond the peer has done: all but its answers, and what keeps the link alive. */
-static bool is_of_others(enum msg_type type)
-{
-	switch (type) {
-	case MSG_incoming:
-	case MSG_data:
-	case MSG_eof:
-	case MSG_reset:
-	case MSG_gap:
-	case MSG_connected:
-	case MSG_packet:
-	case MSG_datagram:
-	case MSG_udp_error:
-	case MSG_file_changed:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void dispatch(struct mux *mux, const struct msg *m)
 {
-	mux->heard += is_of_others(m->type);
-	if (m->type == MSG_ping)
+	if (m->type == MSG_ping) {
 		answer_ping(mux, m);
-	else if (m->type != MSG_pong && !channel_message(mux, m))
+	} else if (m->type != MSG_pong && !channel_message(mux, m)) {
+		count_heard(mux, m);
 		mux->ops->message(mux, m);
+	}
 }
 
 /* All whole frames that are in hand. */

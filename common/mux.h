@@ -73,7 +73,8 @@ struct mux {
 	struct deferred flush;
 	struct timer keepalive;
 	bool asked;     /* a ping is under way */
-	uint64_t heard; /* messages that say what others than the peer itself did */
+	uint64_t heard; /* messages that came to someone here and say what others than the peer
+			   itself did */
 	bool lost;
 	int doomed; /* errno: the queue overflowed, the link ends with the turn */
 };

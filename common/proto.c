@@ -75,8 +75,8 @@ static void write_addr(struct writer *w, const struct addr *a)
 /* The wire's order of a file's attributes. */
 #define ATTR_FIELDS(do)                                                                            \
 	do                                                                                         \
-	(4, mode) do(4, uid) do(4, gid) do(4, nlink) do(8, dev) do(8, ino) do(8, rdev) do(         \
-		8, size) do(8, blocks) do(8, atime) do(8, mtime) do(8, ctime)
+	(4, mode) do(4, uid) do(4, gid) do(4, nlink) do(8, flags) do(8, dev) do(8, ino) do(        \
+		8, rdev) do(8, size) do(8, blocks) do(8, atime) do(8, mtime) do(8, ctime)
 
 static void write_attr(struct writer *w, const struct file_attr *a)
 {

@@ -133,9 +133,15 @@ enum file_event {
 	FILE_EVENT_LOST = 1 << 4,  /* more happened than was told */
 };
 
-/* What stat(2) tells of a file of the target. Times in ns since 1970. */
+/* The bits of a file's flags. */
+enum file_flag {
+	FILE_NO_XATTRS = 1 << 0, /* it has no extended attributes: listxattr(2) names none */
+};
+
+/* What stat(2) tells of a file of the target, and flags. Times in ns since 1970. */
 struct file_attr {
 	uint32_t mode, uid, gid, nlink;
+	uint64_t flags;
 	uint64_t dev, ino, rdev, size, blocks;
 	int64_t atime, mtime, ctime;
 };

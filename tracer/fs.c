@@ -359,22 +359,25 @@ void fs_ask(struct fs_wait *w, enum file_op op, uint32_t flags, uint64_t a, uint
 	fs_park(w, remote_op(&w->fs->remote, &w->query, op, flags, a, b, path, second, n));
 }
 
-int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **node)
-{
-	struct tree_node *unused;
-	int r = tree_put(&fs->tree, found->path, found->attr, found->more, found->more_len,
-		node ? node : &unused);
-
-	return r < 0 ? r : tree_at(&fs->tree, found->path);
-}
-
-/* Who hears from the target may have been told of a change. */
+/* Who hears from the target may have been told of a change. What comes after that on the link was
+ * looked up after it. */
 static void count_epoch(struct fs *fs)
 {
 	uint64_t heard = fs->tracer->link.mux.heard;
 
 	fs->tree.epoch += heard != fs->heard;
 	fs->heard = heard;
+}
+
+int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **node)
+{
+	struct tree_node *unused;
+	int r;
+
+	count_epoch(fs);
+	r = tree_put(&fs->tree, found->path, found->attr, found->more, found->more_len,
+		node ? node : &unused);
+	return r < 0 ? r : tree_at(&fs->tree, found->path);
 }
 
 static bool is_fresh(struct fs *fs, const struct tree_node *node)
@@ -405,6 +408,14 @@ int fs_fresh(struct fs *fs, const struct fs_name *n, bool follow)
 	if (!node || !is_fresh(fs, node) || (follow && S_ISLNK(node->attr.mode)))
 		return -1;
 	return take_fd(&fd);
+}
+
+const struct file_attr *fs_fresh_attr(struct fs *fs, const struct fs_name *n, bool follow)
+{
+	cleanup_fd int fd = fs_fresh(fs, n, follow);
+	const struct tree_node *node = fd < 0 ? NULL : tree_node(&fs->tree, fd);
+
+	return node && !node->writeback ? &node->attr : NULL;
 }
 
 /* --- a run --- */

@@ -13,6 +13,7 @@
 #include "remote.h"
 #include "tree.h"
 #include "writeback.h"
+#include "xattr_lacks.h"
 
 struct call;
 struct tracer;
@@ -29,6 +30,7 @@ struct fs {
 	struct writeback writeback;
 	struct fs_watches watches;
 	struct name_copies names;
+	struct xattr_lacks lacks;
 	uint64_t heard; /* link.mux.heard, as far as the tree's epoch counts it */
 	bool on;        /* some path may be the target's */
 };
@@ -132,5 +134,8 @@ int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **n
 /* fs_fresh() - the copy of a name, if what is known of it need not be asked again: an O_PATH
  * descriptor, the caller's, or -1. follow: a symbolic link will not do. */
 int fs_fresh(struct fs *fs, const struct fs_name *n, bool follow);
+
+/* fs_fresh_attr() - the same for what a copy does not keep; NULL: it is to be asked. */
+const struct file_attr *fs_fresh_attr(struct fs *fs, const struct fs_name *n, bool follow);
 
 #endif

@@ -21,6 +21,7 @@
 #include "task.h"
 #include "tracer.h"
 #include "util.h"
+#include "xattr_lacks.h"
 
 /* The longest name of an attribute, and its zero byte. */
 #define XATTR_SIZE (XATTR_NAME_MAX + 1)
@@ -36,9 +37,16 @@ struct question {
 	bool is_statx, is_link;
 };
 
+/* When an attribute is asked for. */
+struct known {
+	char name[XATTR_SIZE]; /* of it */
+	struct file_attr attr; /* the file's; zeros: nothing is known that is fresh */
+};
+
 struct asking {
 	struct fs_wait wait;
 	struct question q;
+	struct known known;
 	struct name_copy *name; /* it is about a file of name resolution; or NULL */
 };
 
@@ -196,12 +204,15 @@ static int64_t answer_xattr(
 
 /* --- the way there --- */
 
-/* How a question is answered: with what the agent found, or for a local path. */
+/* How a question is answered: with what the agent found, for a local path, or with what is known;
+ * by the last only where that is enough, or NULL. */
 struct kind {
 	enum file_op op;
 	int64_t (*answer)(
 		const struct call *c, const struct question *q, const struct remote_found *found);
 	int64_t (*here)(const struct call *c, const struct question *q, const char *path);
+	bool (*fresh)(const struct call *c, const struct question *q, const struct fs_name *n,
+		const struct known *known, int64_t *result);
 };
 
 static int64_t stat_here(const struct call *c, const struct question *q, const char *path)
@@ -266,12 +277,58 @@ static int64_t listxattr_here(const struct call *c, const struct question *q, co
 	return n < 0 ? -errno : answer_xattr(c, q, &found);
 }
 
+static bool is_followed(const struct question *q)
+{
+	return !(q->flags & AT_SYMLINK_NOFOLLOW);
+}
+
+static bool stat_fresh(const struct call *c, const struct question *q, const struct fs_name *n,
+	const struct known *known, int64_t *result)
+{
+	cleanup_fd int fd = fs_fresh(&c->tracer->fs, n, is_followed(q));
+
+	(void)known;
+	if (fd >= 0)
+		*result = answer_from_copy(c, q, fd);
+	return fd >= 0;
+}
+
+/* Rights are the agent's to judge. */
+static bool access_fresh(const struct call *c, const struct question *q, const struct fs_name *n,
+	const struct known *known, int64_t *result)
+{
+	cleanup_fd int fd = q->mask == F_OK ? fs_fresh(&c->tracer->fs, n, is_followed(q)) : -1;
+
+	(void)known;
+	*result = 0;
+	return fd >= 0;
+}
+
+static bool getxattr_fresh(const struct call *c, const struct question *q, const struct fs_name *n,
+	const struct known *known, int64_t *result)
+{
+	(void)q;
+	(void)n;
+	*result = -xattr_lacks_find(&c->tracer->fs.lacks, &known->attr, known->name);
+	return *result;
+}
+
+static bool listxattr_fresh(const struct call *c, const struct question *q, const struct fs_name *n,
+	const struct known *known, int64_t *result)
+{
+	(void)c;
+	(void)q;
+	(void)n;
+	*result = 0;
+	return known->attr.flags & FILE_NO_XATTRS;
+}
+
 static const struct kind kinds[] = {
-	{ FILE_OP_STAT, answer_stat, stat_here },
-	{ FILE_OP_ACCESS, answer_access, access_here },
-	{ FILE_OP_STATFS, answer_statfs, statfs_here },
-	{ FILE_OP_GETXATTR, answer_xattr, getxattr_here },
-	{ FILE_OP_LISTXATTR, answer_xattr, listxattr_here },
+	{ FILE_OP_STAT, answer_stat, stat_here, stat_fresh },
+	{ FILE_OP_ACCESS, answer_access, access_here, access_fresh },
+	{ FILE_OP_STATFS, answer_statfs, statfs_here, NULL },
+	{ FILE_OP_GETXATTR, answer_xattr, getxattr_here, getxattr_fresh },
+	{ FILE_OP_LISTXATTR, answer_xattr, listxattr_here, listxattr_fresh },
 };
 
 static const struct kind *kind_of(enum file_op op)
@@ -293,6 +350,22 @@ static bool answer_from(struct call *c, const struct question *q, int copy)
 	return true;
 }
 
+/* For an attribute: its name, and what is known of the file. 0 or -errno. */
+static int know(
+	const struct call *c, const struct question *q, const struct fs_name *n, struct known *k)
+{
+	struct fs *fs = &c->tracer->fs;
+	const struct file_attr *attr;
+	int r = q->op == FILE_OP_GETXATTR ? read_name(c, q, k->name) : 0;
+
+	if (q->op != FILE_OP_GETXATTR && q->op != FILE_OP_LISTXATTR)
+		return 0;
+	attr = r < 0 ? NULL : fs_fresh_attr(fs, n, is_followed(q));
+	if (attr)
+		k->attr = *attr;
+	return MIN(r, 0);
+}
+
 static void answered(struct fs_wait *w, int error, const struct remote_found *found)
 {
 	const struct asking *a = container_of(w, struct asking, wait);
@@ -303,31 +376,38 @@ static void answered(struct fs_wait *w, int error, const struct remote_found *fo
 		return;
 	if (!error && a->name)
 		name_copy_told(a->name, found->path);
+	if (error && q->op == FILE_OP_GETXATTR)
+		xattr_lacks_learn(&w->fs->lacks, &a->known.attr, a->known.name, error);
 	call_return(w->call, error ? -error : kind_of(q->op)->answer(w->call, q, found));
+}
+
+static struct name_copy *name_copy_of(
+	struct fs *fs, const struct question *q, const struct fs_name *n)
+{
+	bool named = q->op == FILE_OP_STAT && is_followed(q) && strcmp(n->full, n->path) == 0;
+
+	return named ? name_copies_find(&fs->names, n->path) : NULL;
 }
 
 static void ask_agent(struct call *c, const struct question *q, const struct fs_name *n)
 {
-	bool follow = !(q->flags & AT_SYMLINK_NOFOLLOW), is_stat = q->op == FILE_OP_STAT;
-	struct fs *fs = &c->tracer->fs;
-	char name[XATTR_SIZE];
-	int len = q->op == FILE_OP_GETXATTR ? read_name(c, q, name) : 0;
+	const struct kind *kind = kind_of(q->op);
+	struct known known = { 0 };
+	int64_t result = know(c, q, n, &known);
 	struct asking *a;
 
-	if (len < 0) {
-		call_return(c, len);
+	if (result < 0 || (kind->fresh && kind->fresh(c, q, n, &known, &result))) {
+		call_return(c, result);
 		return;
 	}
-	if (is_stat && answer_from(c, q, fs_fresh(fs, n, follow)))
-		return;
 	a = fs_wait_new(c, sizeof(*a), answered);
 	if (!a)
 		return;
 	a->q = *q;
-	if (is_stat && follow && strcmp(n->full, n->path) == 0)
-		a->name = name_copies_find(&fs->names, n->path);
-	fs_ask(&a->wait, q->op, follow ? 0 : FILE_NOFOLLOW, q->op == FILE_OP_ACCESS ? q->mask : 0,
-		0, n->full, name, (size_t)len);
+	a->known = known;
+	a->name = name_copy_of(&c->tracer->fs, q, n);
+	fs_ask(&a->wait, q->op, is_followed(q) ? 0 : FILE_NOFOLLOW,
+		q->op == FILE_OP_ACCESS ? q->mask : 0, 0, n->full, known.name, strlen(known.name));
 }
 
 /* What /proc says of a copy is the tree's path; to the guest it has the target's. */

@@ -219,6 +219,18 @@ static void answers_have_the_attributes_of_afterwards(void **state)
 	assert_int_equal(attr()->mtime, 6);
 }
 
+static void answers_say_whether_there_are_attributes(void **state)
+{
+	(void)state;
+	dir_file("without", "x", 0, 0, 0644);
+	ask(&(struct asked){ FILE_OP_STAT, 0, 0, 0, "/without", { 0 } });
+	assert_int_equal(attr()->flags, FILE_NO_XATTRS);
+	ask(&(struct asked){ FILE_OP_SETXATTR, 0, 0, 0, "/without", TEXT("trusted.a\0v") });
+	assert_int_equal(attr()->flags, 0);
+	ask(&(struct asked){ FILE_OP_STAT, FILE_NOFOLLOW, 0, 0, "/link", { 0 } });
+	assert_int_equal(attr()->flags, FILE_NO_XATTRS);
+}
+
 /* A value that does not fit beside its path is too big; it is not as if it were none. */
 static void the_longest_value(void **state)
 {
@@ -355,6 +367,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			operations_are_done_and_say_what_they_touched, begin, end),
+		cmocka_unit_test_setup_teardown(
+			answers_say_whether_there_are_attributes, begin, end),
 		cmocka_unit_test_setup_teardown(
 			answers_have_the_attributes_of_afterwards, begin, end),
 		cmocka_unit_test_setup_teardown(the_longest_value, begin, end),

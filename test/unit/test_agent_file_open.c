@@ -9,6 +9,7 @@
 
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 
 #include "agent_client.h"
 #include "agent_target.h"
@@ -387,8 +388,27 @@ static void an_entry_has_attributes_and_a_links_text(void **state)
 	await("opened(0,3) end(0,0) eof ");
 	assert_int_equal(nentries, 1);
 	assert_true(S_ISLNK(last[MSG_file_entry].file_entry.attr.mode));
+	assert_int_equal(last[MSG_file_entry].file_entry.attr.flags, FILE_NO_XATTRS);
 	assert_string_equal(said, "l\nink");
 	assert_string_equal(said_more, "\377 target");
+	end();
+}
+
+static void an_entry_says_whether_it_has_attributes(void **state)
+{
+	char path[100];
+
+	(void)state;
+	begin();
+	assert_int_equal(mkdirat(dir, "marked", 0755), 0);
+	dir_file("marked/f", "x", 0, 0, 0644);
+	snprintf(path, sizeof(path), "%s/marked/f", dir_path);
+	assert_int_equal(setxattr(path, "trusted.a", "v", 1, 0), 0);
+	ask(FILE_READ | FILE_LIST, "/marked");
+	await("opened(0,3) end(0,0) eof ");
+	assert_string_equal(said, "f");
+	assert_int_equal(last[MSG_file_opened].file_opened.attr.flags, FILE_NO_XATTRS);
+	assert_int_equal(last[MSG_file_entry].file_entry.attr.flags, 0);
 	end();
 }
 
@@ -631,6 +651,7 @@ int main(void)
 		cmocka_unit_test(a_client_that_resets_is_sent_no_more),
 		cmocka_unit_test(a_directory_is_listed_with_credit),
 		cmocka_unit_test(an_entry_has_attributes_and_a_links_text),
+		cmocka_unit_test(an_entry_says_whether_it_has_attributes),
 		cmocka_unit_test(writes_are_done_in_order),
 		cmocka_unit_test(appends_go_to_the_end_of_the_time),
 		cmocka_unit_test(a_write_that_fails_is_told_once_and_by_the_next_sync),

@@ -295,6 +295,26 @@ static void frames_for_unknown_channels_are_dropped(void **state)
 	assert_int_equal(client.lost, 0);
 }
 
+/* What comes on a channel that nobody has any more tells nobody anything. */
+static void only_what_reaches_someone_is_heard(void **state)
+{
+	static struct flow f;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	raw_data(9, 0, 100);
+	raw_send((struct msg){ .type = MSG_eof, .id = 9 });
+	raw_send((struct msg){ .type = MSG_reset, .id = 9 });
+	raw_send((struct msg){ .type = MSG_notice });
+	run_until(&loop, client.messages == 1);
+	assert_int_equal(client.mux.heard, 0);
+	raw_data(1, 0, 100);
+	raw_send((struct msg){ .type = MSG_file_changed, .file_changed.events = FILE_EVENT_ATTR });
+	raw_send((struct msg){ .type = MSG_file_changed }); /* it is watched from now on */
+	run_until(&loop, client.messages == 3);
+	assert_int_equal(client.mux.heard, 2);
+}
+
 static void a_ping_is_answered(void **state)
 {
 	struct msg m;
@@ -1311,6 +1331,7 @@ int main(void)
 		raw_test(frames_arrive_however_they_are_cut),
 		raw_test(what_is_not_a_frame_ends_the_link),
 		raw_test(frames_for_unknown_channels_are_dropped),
+		raw_test(only_what_reaches_someone_is_heard),
 		raw_test(a_ping_is_answered),
 		raw_test(last_words_are_heard_before_the_end),
 		raw_test(last_words_are_heard_when_sending_fails_first),
