@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "addr.h"
+#include "fs_policy.h"
 #include "mem.h"
 #include "task.h"
 #include "util.h"
