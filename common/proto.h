@@ -131,6 +131,7 @@ enum file_event {
 	FILE_EVENT_ENTRY = 1 << 2, /* an entry came, went, or is another */
 	FILE_EVENT_GONE = 1 << 3,  /* what was watched is no more: the watch is over */
 	FILE_EVENT_LOST = 1 << 4,  /* more happened than was told */
+	FILE_EVENT_MOVED = 1 << 5, /* with ENTRY: the entry came by rename(2) */
 };
 
 /* The bits of a file's flags. */

@@ -55,6 +55,15 @@ static bool is_emptied(const struct fetch *f)
 	return S_ISREG(f->attr.mode) && f->attr.size == 0 && f->want & FILE_WRITE;
 }
 
+static int begin_listing(struct fetch *f)
+{
+	int r = tree_list_begin(&f->listing, &f->fs->tree, f->path);
+
+	f->listing.watched = f->watched;
+	f->listing.moved = f->moved;
+	return r;
+}
+
 /* 0 or -errno. */
 static int begin(struct fetch *f, const struct remote_found *found)
 {
@@ -70,7 +79,7 @@ static int begin(struct fetch *f, const struct remote_found *found)
 	if (found->content == FILE_BYTES)
 		return tree_content_begin(&f->content, tree, f->path, f->from);
 	if (found->content == FILE_ENTRIES)
-		return tree_list_begin(&f->listing, tree, f->path);
+		return begin_listing(f);
 	return is_emptied(f) ? make_empty(f, found->version) : 0;
 }
 

@@ -14,6 +14,8 @@ struct fetch {
 	uint32_t want; /* enum file_want */
 	uint64_t from;
 	uint16_t base; /* file_open's */
+	bool watched;  /* of a directory: see struct tree_listing */
+	const char *moved;
 	/* Once, when all is there or error, a positive errno, says why it is not. */
 	void (*done)(struct fetch *f, int error);
 	/* What was found; when there is no error. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@ struct fs_watched {
 	bool lasting;  /* the guest watches it: there is no telling until when */
 	bool fetching; /* and what it finds is not the last word, if */
 	bool again;
+	char moved[NAME_MAX + 1]; /* the entry that came by rename(2), or "" */
 	struct fetch fetch;
 	struct deferred release;
 };
@@ -179,6 +181,8 @@ static void refresh(struct fs_watched *e)
 	if (S_ISREG(node->attr.mode) && node->has_content && node->attr.size >= FS_WATCH_TAIL_MIN)
 		from = node->attr.size;
 	fetch_release(&e->fetch);
+	e->fetch.watched = e->lasting;
+	e->fetch.moved = e->moved;
 	e->fetching = fetch_start(&e->fetch,
 			      S_ISDIR(node->attr.mode) ? FILE_READ | FILE_LIST
 						       : FILE_READ | FILE_CONTENT,
@@ -193,6 +197,14 @@ static void cannot_watch(struct fs_watched *e, uint32_t error)
 	forget(e);
 }
 
+static void note_moved(struct fs_watched *e, const struct msg_file_changed *m)
+{
+	if (m->events & FILE_EVENT_MOVED && m->name.len < sizeof(e->moved)) {
+		memcpy(e->moved, m->name.data, m->name.len);
+		e->moved[m->name.len] = '\0';
+	}
+}
+
 void fs_watch_message(struct fs_watches *w, const struct msg *m)
 {
 	struct hnode *node = htab_find(&w->by_id, m->id);
@@ -200,9 +212,10 @@ void fs_watch_message(struct fs_watches *w, const struct msg *m)
 
 	if (!e)
 		return;
+	note_moved(e, &m->file_changed);
 	if (m->file_changed.error)
 		cannot_watch(e, m->file_changed.error);
-	else if (!m->file_changed.events && !e->lasting)
+	else if (!m->file_changed.events)
 		return; /* it is watched from now on; what was before is the next open's to see */
 	else if (e->fetching)
 		e->again = true;

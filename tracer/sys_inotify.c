@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/inotify.h>
 
 #include "fetch.h"
@@ -16,7 +17,10 @@
 struct watching {
 	struct fetch fetch;
 	struct call *call;
-	int inotify; /* the guest's */
+	char *path;
+	uint32_t want; /* enum file_want */
+	bool watched;  /* by the agent */
+	int inotify;   /* the guest's */
 	struct deferred release;
 };
 
@@ -26,6 +30,7 @@ static void watching_free(struct deferred *d)
 
 	fetch_release(&w->fetch);
 	close_fd(&w->inotify);
+	free(w->path);
 	free(w);
 }
 
@@ -59,41 +64,66 @@ static int64_t watch_copy(const struct watching *w)
 	return add_watch(w->inotify, copy, w->call->arg[2]);
 }
 
-static void fetched(struct fetch *f, int error)
+static void answer(struct watching *w, int64_t result)
 {
-	struct watching *w = container_of(f, struct watching, fetch);
-
 	w->call->cancel = NULL;
-	call_return(w->call, error ? -error : watch_copy(w));
-	if (!error)
-		fs_watch(&f->fs->watches, f->copy, f->path, true);
+	call_return(w->call, result);
 	watching_over(w);
 }
 
-/* A directory's entries are there before it is watched: they are no news. */
+/* The agent watches from here on. What was before is seen now, and is no news to the guest. */
+static int fetch_again(struct watching *w)
+{
+	struct fetch *f = &w->fetch;
+	const struct tree_node *node = tree_node(&f->fs->tree, f->copy);
+	uint64_t known = 0;
+
+	w->watched = true;
+	fs_watch(&f->fs->watches, f->copy, f->path, true);
+	if (node && node->has_content && !node->writeback) {
+		w->want |= FILE_READ | FILE_CONTENT;
+		known = node->version;
+	}
+	fetch_release(f);
+	return fetch_start(f, w->want, 0, known, 0, w->path);
+}
+
+static void fetched(struct fetch *f, int error)
+{
+	struct watching *w = container_of(f, struct watching, fetch);
+	int r = error ? -error : 0;
+
+	if (r == 0 && !w->watched) {
+		r = fetch_again(w);
+		if (r == 0)
+			return;
+	}
+	answer(w, r < 0 ? r : watch_copy(w));
+}
+
 static void watch_remote(struct call *c, int inotify, const struct fs_name *n)
 {
 	struct watching *w = calloc(1, sizeof(*w));
-	uint32_t want = FILE_LIST | (c->arg[2] & IN_DONT_FOLLOW ? FILE_NOFOLLOW : 0) |
-			(c->arg[2] & IN_ONLYDIR ? FILE_DIRECTORY : 0);
-	int r;
+	int r = -ENOMEM;
 
 	if (!w) {
 		close(inotify);
-		call_return(c, -ENOMEM);
+		call_return(c, r);
 		return;
 	}
 	w->call = c;
 	w->inotify = inotify;
+	w->want = FILE_LIST | (c->arg[2] & IN_DONT_FOLLOW ? FILE_NOFOLLOW : 0) |
+		  (c->arg[2] & IN_ONLYDIR ? FILE_DIRECTORY : 0);
+	w->path = strdup(n->full);
 	deferred_init(&w->release, watching_free);
 	fetch_init(&w->fetch, &c->tracer->fs, fetched);
-	r = fetch_start(&w->fetch, want, 0, 0, 0, n->full);
-	if (r == 0) {
+	if (w->path)
+		r = fetch_start(&w->fetch, w->want, 0, 0, 0, w->path);
+	if (r == 0)
 		call_park(c, false, watching_cancel, w);
-		return;
-	}
-	call_return(c, r);
-	watching_over(w);
+	else
+		answer(w, r);
 }
 
 void sys_inotify_add_watch(struct call *c)

@@ -531,6 +531,53 @@ static int give_up(struct tree *t, struct tree_node *node, int error)
 	return error;
 }
 
+static int make_directory(struct tree *t, int dir, const char *name)
+{
+	static const struct file_attr unknown = { .mode = S_IFDIR | 0755 };
+	cleanup_fd int fd = -1;
+	struct tree_node *node;
+	struct stat st;
+	int r;
+
+	if (mkdirat(dir, name, 0755) < 0)
+		return -errno;
+	fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	r = node_new(t, st.st_ino, &node);
+	if (r < 0) {
+		unlinkat(dir, name, AT_REMOVEDIR);
+		return r;
+	}
+	node->attr = unknown;
+	tree_keep_times(t, dir);
+	return take_fd(&fd);
+}
+
+static int put_directory(struct tree *t, int dir, const char *name, const struct tree_entry *e,
+	struct tree_node **node)
+{
+	cleanup_fd int fd = make_directory(t, dir, name);
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*node = tree_node_by_ino(t, st.st_ino);
+	r = update(t, fd, &st, *node, e->attr);
+	return r < 0 ? r : 1;
+}
+
+/* The copy in `work` comes to its place. */
+static int place(struct tree *t, int dir, const char *name, bool is_made)
+{
+	if (is_made && linkat(t->work, COMING, dir, name, 0) == 0)
+		return unlinkat(t->work, COMING, 0) < 0 ? -errno : 0;
+	return renameat(t->work, COMING, dir, name) < 0 ? -errno : 0;
+}
+
 /* Another copy at a place, or another name of one; st is of what is there, or NULL. */
 static int put_new(struct tree *t, int dir, const char *name, const struct stat *st,
 	const struct tree_entry *e, struct tree_node **node)
@@ -543,13 +590,15 @@ static int put_new(struct tree *t, int dir, const char *name, const struct stat 
 			return r;
 		st = NULL;
 	}
+	if (!st && e->is_made && S_ISDIR(e->attr->mode))
+		return put_directory(t, dir, name, e, node);
 	*node = tree_links_find(t, e->attr);
 	if (*node && tree_links_name(t, *node, t->work, COMING))
 		r = renew(t, *node, e->attr);
 	else
 		r = prepare(t, e, node);
-	if (r == 0 && renameat(t->work, COMING, dir, name) < 0)
-		r = -errno;
+	if (r == 0)
+		r = place(t, dir, name, !st && e->is_made);
 	if (r < 0)
 		return give_up(t, *node, r);
 	if (st)
@@ -608,29 +657,6 @@ int tree_put_at(struct tree *t, int dir, const char *name, const struct tree_ent
 }
 
 /* --- directories on the way --- */
-
-static int make_directory(struct tree *t, int dir, const char *name)
-{
-	static const struct file_attr unknown = { .mode = S_IFDIR | 0755 };
-	cleanup_fd int fd = -1;
-	struct tree_node *node;
-	struct stat st;
-	int r;
-
-	if (mkdirat(dir, name, 0755) < 0)
-		return -errno;
-	fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	r = node_new(t, st.st_ino, &node);
-	if (r < 0) {
-		unlinkat(dir, name, AT_REMOVEDIR);
-		return r;
-	}
-	node->attr = unknown;
-	tree_keep_times(t, dir);
-	return take_fd(&fd);
-}
 
 /* From a directory to the next, which is made if something else is there. */
 static int step(struct tree *t, int dir, const char *name)

@@ -190,6 +190,8 @@ struct tree_listing {
 	char *names; /* one after the other */
 	struct tree_listed *entries;
 	size_t nentries;
+	bool watched;      /* set after _begin(): the guest watches the directory (inotify(7)), */
+	const char *moved; /* and this entry, or NULL, came by rename(2) */
 };
 
 /* tree_list_begin() - after tree_put() of the directory. tree_list_entry() - name is one component;

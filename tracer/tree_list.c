@@ -189,6 +189,7 @@ int tree_list_entry(struct tree_listing *l, const struct file_attr *said, const 
 			return 0;
 		}
 	}
+	e.is_made = l->watched && !listed && !(l->moved && strcmp(l->moved, terminated) == 0);
 	r = tree_put_at(l->tree, l->dir, terminated, &e, &node);
 	return r < 0 ? r : 0;
 }

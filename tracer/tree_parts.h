@@ -57,6 +57,7 @@ struct tree_entry {
 	const char *link; /* a symbolic link's text */
 	size_t link_len;
 	bool any_size; /* without its size, if the file system has none such */
+	bool is_made;  /* who watches the directory is to hear IN_CREATE, not IN_MOVED_TO */
 };
 
 /* tree_put_at() - tree_put() in the directory dir. 1: that has another entry now, and the time of
