@@ -205,6 +205,34 @@ ok "a link" await shows /etc/host.conf "127.0.0.1 localhost"
 exec 3>&-
 ends "it ends" $tracer 0
 
+# Without a link there is what was read before.
+cat >linkless.sh <<'END'
+while read -r line; do
+	stat -L -c %s "$line" 2>&1
+	cat "$line" 2>&1
+	echo .
+done
+END
+echo "192.0.2.3 linkless" >$etc/hosts
+"$mirrord_agent" --target "pid:$target" --listen unix:$T/agent.sock >agent.out 2>&1 &
+agent=$!
+await says agent.out "agent ready"
+"$mirrord_trace" --engine "$ENGINE" --agent unix:$T/agent.sock --incoming off --on-link-loss fail -- \
+	sh linkless.sh <asks >out 2>err &
+tracer=$!
+exec 3>asks
+is "with a link" "$(ask /etc/hosts)" $'19\n192.0.2.3 linkless\n.'
+kill -KILL $agent
+status_of $agent
+await says err "link to the agent is lost"
+is "without a link: what was read" "$(ask /etc/hosts)" $'19\n192.0.2.3 linkless\n.'
+is "without a link: what was not" "$(ask /etc/host.conf)" "stat: cannot statx '/etc/host.conf': Input/output error
+cat: /etc/host.conf: Input/output error
+."
+is "without a link: what is made here" "$(ask /etc/nsswitch.conf)" $'41\npasswd: files\n# the end\nhosts: files dns\n.'
+exec 3>&-
+ends "it ends without a link" $tracer 0
+
 # What an option takes away.
 is "--no-dns: this machine's" "$(under --no-dns -- cat /etc/hosts)" "192.0.2.2 here.local db.target"
 is "--no-outgoing: this machine's" "$(under --no-outgoing -- cat /etc/hosts)" "192.0.2.2 here.local db.target"
