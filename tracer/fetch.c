@@ -50,9 +50,13 @@ static int make_empty(struct fetch *f, uint64_t version)
 	return r;
 }
 
+/* What the guest has added to a copy meanwhile is not in that size. */
 static bool is_emptied(const struct fetch *f)
 {
-	return S_ISREG(f->attr.mode) && f->attr.size == 0 && f->want & FILE_WRITE;
+	const struct tree_node *node = tree_node(&f->fs->tree, f->copy);
+
+	return S_ISREG(f->attr.mode) && f->attr.size == 0 && f->want & FILE_WRITE &&
+	       (f->want & FILE_TRUNC || !node || !node->writeback);
 }
 
 static int begin_listing(struct fetch *f)
@@ -115,13 +119,28 @@ static void on_entry(struct remote_query *q, const struct file_attr *attr, const
 		f->failed = -tree_list_entry(&f->listing, attr, name, name_len, link, link_len);
 }
 
+/* Into a copy that the guest writes to. A part of it does not do. */
+static int take_content(struct fetch *f, struct tree_node *node, uint64_t size, uint64_t version)
+{
+	int r = f->from ? 0 : writeback_take(node, f->content.beside, size, f->mark);
+
+	if (r >= 0 && !f->from)
+		tree_content_taken(&f->content, &f->attr, r ? version : 0);
+	else
+		tree_content_abort(&f->content);
+	return MIN(r, 0);
+}
+
 static int complete(struct fetch *f, uint64_t size, uint64_t version)
 {
+	struct tree_node *node = f->content.tree ? tree_content_node(&f->content) : NULL;
 	int r = 0;
 
 	f->attr.size = size;
 	/* What lies before was not compared: another open is to ask for it. */
-	if (f->content.tree)
+	if (node && node->writeback && f->content.beside >= 0)
+		r = take_content(f, node, size, version);
+	else if (f->content.tree)
 		r = tree_content_end(&f->content, &f->attr, size, f->from ? 0 : version);
 	else if (f->listing.tree)
 		r = tree_list_end(&f->listing);
@@ -160,11 +179,15 @@ void fetch_init(struct fetch *f, struct fs *fs, void (*done)(struct fetch *f, in
 int fetch_start(struct fetch *f, uint32_t want, uint32_t mode, uint64_t known, uint64_t from,
 	const char *path)
 {
+	int r;
+
 	f->query = (struct remote_query){ .ops = &fetch_ops, .base = f->base };
 	f->want = want;
 	f->from = from;
 	f->failed = 0;
-	return remote_open(&f->fs->remote, &f->query, want, mode, known, from, path);
+	r = remote_open(&f->fs->remote, &f->query, want, mode, known, from, path);
+	f->mark = writeback_mark(&f->fs->writeback);
+	return r;
 }
 
 void fetch_drop(struct fetch *f)

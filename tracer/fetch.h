@@ -25,7 +25,8 @@ struct fetch {
 
 	struct tree_content content;
 	struct tree_listing listing;
-	int failed; /* errno of ours while it came */
+	uint64_t mark; /* writeback_mark() */
+	int failed;    /* errno of ours while it came */
 };
 
 /* fetch_init() - before anything else; f is all zero otherwise. */

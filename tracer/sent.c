@@ -57,14 +57,21 @@ static int reserve(struct sent *s, uint64_t size)
 	return 0;
 }
 
+static void forget_behind(struct sent *s, uint64_t size)
+{
+	size_t n = blocks_of(size);
+
+	if (n < s->nhash)
+		memset(s->hash + n, 0, (s->nhash - n) * sizeof(*s->hash));
+}
+
 /* Of what is beyond the end nothing is kept, and of the block that it goes through nothing is
  * known. */
 static void forget_from(struct sent *s, uint64_t size)
 {
 	size_t n = blocks_of(size);
 
-	if (n < s->nhash)
-		memset(s->hash + n, 0, (s->nhash - n) * sizeof(*s->hash));
+	forget_behind(s, size);
 	if (size % SENT_BLOCK && n <= s->nhash)
 		s->hash[n - 1] = unknown;
 }
@@ -128,6 +135,88 @@ void sent_done(struct sent *s)
 	*s = (struct sent){ 0 };
 }
 
+/* --- taking --- */
+
+static int write_all(int fd, const uint8_t *p, size_t n, uint64_t at)
+{
+	while (n) {
+		ssize_t done = pwrite(fd, p, n, (off_t)at);
+
+		if (done < 0 && errno != EINTR)
+			return -errno;
+		done = MAX(done, (ssize_t)0);
+		p += done;
+		n -= (size_t)done;
+		at += (uint64_t)done;
+	}
+	return 0;
+}
+
+/* The n bytes of `is` for those of `was`, run by run: what the guest writes beside them meanwhile
+ * stays. */
+static int write_changed(int fd, const uint8_t *is, const uint8_t *was, size_t n, uint64_t at)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0;) {
+		size_t from = i;
+
+		while (i < n && is[i] != was[i])
+			i++;
+		if (i > from)
+			r = write_all(fd, is + from, i - from, at + from);
+		else
+			i++;
+	}
+	return r;
+}
+
+/* A block of the target's file, which has n bytes of it; zeros stand for what the copy lacks. */
+static int take_block(struct sent *s, int copy, int content, uint64_t at, size_t n)
+{
+	uint8_t is[SENT_BLOCK], was[SENT_BLOCK];
+	size_t had = (size_t)MIN(s->size > at ? s->size - at : 0, (uint64_t)SENT_BLOCK);
+	ssize_t now = read_block(copy, was, at, had), r = read_block(content, is, at, n);
+
+	if (now < 0 || r < 0)
+		return (int)(now < 0 ? now : r);
+	if (!s->append && !is_same(hash_of(was, (size_t)now), s->hash[at / SENT_BLOCK]))
+		return 0;
+	memset(is + r, 0, sizeof(is) - (size_t)r);
+	memset(was + now, 0, sizeof(was) - (size_t)now);
+	if (!s->append)
+		s->hash[at / SENT_BLOCK] = hash_of(is, n);
+	return write_changed(copy, is, was, n, at);
+}
+
+int sent_fill(struct sent *s, int copy, int content, uint64_t size)
+{
+	int r = reserve(s, size);
+
+	for (uint64_t at = 0; at < size && r == 0; at += SENT_BLOCK)
+		r = take_block(s, copy, content, at, (size_t)MIN(size - at, (uint64_t)SENT_BLOCK));
+	return r;
+}
+
+int sent_take(struct sent *s, int copy, int content, uint64_t size)
+{
+	struct stat st;
+	int r;
+
+	if (fstat(copy, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size != s->size)
+		return 0;
+	r = sent_fill(s, copy, content, size);
+	if (r < 0 || size == s->size)
+		return r;
+	if (ftruncate(copy, (off_t)size) < 0)
+		return -errno;
+	forget_behind(s, size);
+	s->size = size;
+	return 0;
+}
+
 /* --- sending --- */
 
 static void send_bytes(struct sent *s, struct mux *mux, uint64_t offset, const uint8_t *p, size_t n)
@@ -138,7 +227,7 @@ static void send_bytes(struct sent *s, struct mux *mux, uint64_t offset, const u
 
 	mux_source_send(mux, &m);
 	s->size = offset + n > s->size ? offset + n : s->size;
-	s->unsure = true;
+	s->unsure = s->news = true;
 }
 
 static void send_size(struct sent *s, struct mux *mux, uint64_t size)
@@ -147,7 +236,7 @@ static void send_size(struct sent *s, struct mux *mux, uint64_t size)
 
 	mux_source_send(mux, &m);
 	s->size = size;
-	s->unsure = true;
+	s->unsure = s->news = true;
 }
 
 static void cut_to(struct sent *s, struct mux *mux, uint64_t size)

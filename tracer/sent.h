@@ -26,6 +26,7 @@ struct sent {
 			    place, and no hashes are kept */
 	bool cut;        /* somebody has cut the file meanwhile: it is begun anew */
 	bool unsure;     /* something was sent since this was last set to false */
+	bool news;       /* the same, of another asker */
 	uint64_t size;   /* of the target's file, as we have left it */
 	XXH128_hash_t *hash;
 	size_t nhash;
@@ -41,6 +42,14 @@ struct sent_pass {
  * or -errno. */
 int sent_know(struct sent *s, int fd, uint64_t size);
 void sent_done(struct sent *s);
+
+/* sent_take() - the other way: the target's file has the first `size` bytes of what is behind
+ * content, after all that was sent. What differs is written to the copy, which is open for both.
+ * Blocks that the guest has changed since they were sent stay, and so does its size; with `append`
+ * it is for the caller to know that the guest has changed nothing there. 0 or -errno.
+ * sent_fill() - only these bytes of it, and the copy's size stays. */
+int sent_take(struct sent *s, int copy, int content, uint64_t size);
+int sent_fill(struct sent *s, int copy, int content, uint64_t size);
 
 /* sent_begin() - a pass over the copy behind fd; all: over the whole of it, not only over what was
  * added. 0 or -errno. It and sent_step() send by mux_source_send(). */

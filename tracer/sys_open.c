@@ -186,15 +186,12 @@ static enum fs_access access_of(uint64_t flags)
 	return writes ? FS_WRITES : FS_READS;
 }
 
-/* What the copy has already. A copy that the guest writes to is not to be overwritten by what the
- * target had before. */
-static uint64_t known_version(const struct fs *fs, const struct fs_name *n, uint32_t *want)
+/* What the copy has already. */
+static uint64_t known_version(const struct fs *fs, const struct fs_name *n)
 {
 	cleanup_fd int fd = tree_at(&fs->tree, n->path);
 	const struct tree_node *node = fd < 0 ? NULL : tree_node(&fs->tree, fd);
 
-	if (node && node->writeback)
-		*want &= ~(uint32_t)FILE_CONTENT;
 	return node && node->has_content ? node->version : 0;
 }
 
@@ -207,7 +204,7 @@ static int start(struct opening *o, const struct fs_name *n, bool *there)
 	const struct open_how *how = &o->request.how;
 	struct fs *fs = &o->call->tracer->fs;
 	uint32_t want = want_of(how), mode = 0;
-	uint64_t known = known_version(fs, n, &want);
+	uint64_t known = known_version(fs, n);
 
 	fetch_init(&o->fetch, fs, opened);
 	if (want == WANT_READ && strcmp(n->full, n->path) == 0)

@@ -179,6 +179,12 @@ int tree_content_end(
 	struct tree_content *c, const struct file_attr *attr, uint64_t size, uint64_t version);
 void tree_content_abort(struct tree_content *c);
 
+/* tree_content_node() - the copy's node, as long as what comes is still wanted. NULL: the copy was
+ * removed, or another content was completed meanwhile. tree_content_taken() - what is beside was
+ * put into the copy by the caller, whose size and times are right. */
+struct tree_node *tree_content_node(const struct tree_content *c);
+void tree_content_taken(struct tree_content *c, const struct file_attr *attr, uint64_t version);
+
 /* --- a directory's entries, as they come --- */
 
 /* What the copy of a directory held at the beginning. */

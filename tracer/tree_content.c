@@ -33,9 +33,7 @@ static void release(struct tree_content *c)
 	close_fd(&c->beside);
 }
 
-/* The copy's node, if there is still something to do: the copy was not removed, and no other
- * content was completed meanwhile. */
-static struct tree_node *node_of(const struct tree_content *c)
+struct tree_node *tree_content_node(const struct tree_content *c)
 {
 	struct tree_node *node = tree_node_by_ino(c->tree, c->ino);
 
@@ -60,7 +58,7 @@ void tree_content_abort(struct tree_content *c)
 	if (!is_under_way(c))
 		return;
 	c->tree->bytes -= c->held;
-	node = node_of(c);
+	node = tree_content_node(c);
 	if (node && c->beside < 0) {
 		node->filling = false;
 		empty(c, node);
@@ -128,7 +126,8 @@ static int begin(struct tree_content *c, const char *path)
 	c->fills = node->fills;
 	c->kept = MIN(node->held, c->from);
 	/* What was never opened can have been executed. */
-	if (!node->filling && ((!node->opened && !(st.st_mode & 0111)) || !tree_has_others(c->fd)))
+	if (!node->writeback && !node->filling &&
+		((!node->opened && !(st.st_mode & 0111)) || !tree_has_others(c->fd)))
 		return begin_in_place(c, node);
 	return begin_beside(c);
 }
@@ -174,7 +173,7 @@ int tree_content_data(struct tree_content *c, uint64_t offset, const void *p, si
 
 	if (offset < c->from || offset > INT64_MAX || n > INT64_MAX - offset)
 		return -EPROTO;
-	if (!n || !node_of(c))
+	if (!n || !tree_content_node(c))
 		return 0;
 	if (cost > t->file_max || c->kept + c->held > t->file_max - cost)
 		return -EFBIG;
@@ -291,7 +290,7 @@ static void complete(struct tree_content *c, struct tree_node *node, uint64_t ve
 int tree_content_end(
 	struct tree_content *c, const struct file_attr *attr, uint64_t size, uint64_t version)
 {
-	struct tree_node *node = node_of(c);
+	struct tree_node *node = tree_content_node(c);
 	int r;
 
 	if (!node) { /* there is another's, or none is wanted any more */
@@ -312,4 +311,15 @@ int tree_content_end(
 	complete(c, node, version);
 	release(c);
 	return 0;
+}
+
+void tree_content_taken(struct tree_content *c, const struct file_attr *attr, uint64_t version)
+{
+	struct tree_node *node = tree_content_node(c);
+
+	if (node) {
+		tree_said(c->tree, node, attr);
+		complete(c, node, version);
+	}
+	tree_content_abort(c);
 }

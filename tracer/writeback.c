@@ -80,7 +80,9 @@ struct writeback_file {
 	bool closing;  /* it may be the last who closed it */
 	enum owed owed;
 	uint64_t due_ns;
-	uint64_t size; /* when it was looked at */
+	uint64_t size;   /* when it was looked at */
+	uint64_t base;   /* when it was opened to be added to: the target's bytes end there */
+	uint64_t placed; /* wb->passes, of its last one */
 };
 
 /* One call that waits until the agent has it all. */
@@ -210,8 +212,9 @@ static enum mux_more pass_over(struct pass *p, int r)
 
 	if (r < 0)
 		failed(f->wb, f->record, -r);
-	if (f->sent.unsure)
+	if (f->sent.news)
 		note_sent(f);
+	f->sent.news = false;
 	if (p->begun)
 		close_fd(&p->pass.fd);
 	p->begun = false;
@@ -266,6 +269,8 @@ static void begin_pass(struct writeback_file *f, bool all)
 	struct pass *p = next_pass(f);
 
 	p->all = all || (p->all && mux_source_waits(&p->source));
+	if (!mux_source_waits(&p->source))
+		f->placed = ++f->wb->passes;
 	mux_source_add(mux_of(f->wb), &p->source);
 	if (all)
 		f->owed = OWED_NOTHING;
@@ -417,6 +422,31 @@ bool writeback_has_unsent(const struct tree_node *node)
 		return false;
 	drain(f->wb);
 	return f->touched || f->owed || is_busy(f);
+}
+
+/* --- what the target has changed --- */
+
+uint64_t writeback_mark(const struct writeback *w)
+{
+	return w->passes;
+}
+
+int writeback_take(struct tree_node *node, int content, uint64_t size, uint64_t mark)
+{
+	struct writeback_file *f = node->writeback;
+	bool newest = !writeback_has_unsent(node) && f->placed <= mark;
+	cleanup_fd int fd = -1;
+	int r;
+
+	if (!newest && node->has_content)
+		return 0;
+	fd = tree_open_copy(&f->wb->tracer->fs.tree, f->copy, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	r = newest ? sent_take(&f->sent, fd, content, size)
+		   : sent_fill(&f->sent, fd, content, MIN(size, f->base));
+	f->size = size_of(f);
+	return r < 0 ? r : newest;
 }
 
 /* --- the end of a file --- */
@@ -604,7 +634,7 @@ static int file_start(struct writeback_file *f, int path_fd, const char *path, u
 	r = htab_add(&w->by_watch, &f->node, (uint64_t)f->wd);
 	if (r < 0)
 		return r;
-	f->size = size_of(f);
+	f->size = f->base = size_of(f);
 	return know_content(f, f->size);
 }
 

@@ -46,7 +46,8 @@ struct writeback {
 	struct deferred tidy; /* files that may be over */
 	struct list records;  /* what was written to, the oldest first */
 	unsigned nrecords;
-	bool failed; /* something the guest wrote did not reach the target: that was said */
+	uint64_t passes; /* how many were given a place on the link, ever */
+	bool failed;     /* something the guest wrote did not reach the target: that was said */
 	bool finishing, finished;
 	bool asked; /* whether the agent has it all */
 	struct remote_query last;
@@ -70,6 +71,13 @@ void writeback_before_send(struct writeback *w);
 /* writeback_has_unsent() - the copy is newer than the target's file: what the agent says about its
  * size, times and content is old. */
 bool writeback_has_unsent(const struct tree_node *node);
+
+/* writeback_mark() - of the moment at which the agent was asked for content. writeback_take() - its
+ * answer to that, the first `size` bytes of what is behind `content`: the copy gets what the target
+ * has changed. Not what is older than what the guest has written meanwhile; but a copy that has no
+ * content yet gets its own. 1: the copy is as the target's file; 0: it is not; or -errno. */
+uint64_t writeback_mark(const struct writeback *w);
+int writeback_take(struct tree_node *node, int content, uint64_t size, uint64_t mark);
 
 /* writeback_is_idle() - no file is open for writing; also before writeback_init(). */
 static inline bool writeback_is_idle(const struct writeback *w)

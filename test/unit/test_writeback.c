@@ -813,6 +813,124 @@ static void any_changes_arrive(void **state)
 	nnodes = 0;
 }
 
+/* --- what the target changes --- */
+
+static void target_writes(const struct file *f, const char *text, off_t at)
+{
+	assert_int_equal(pwrite(f->theirs, text, strlen(text), at), strlen(text));
+}
+
+static int take(struct file *f, uint64_t mark)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(f->theirs, &st), 0);
+	return writeback_take(f->node, f->theirs, (uint64_t)st.st_size, mark);
+}
+
+/* Three blocks that the guest has open for writing, and has written to. */
+static void file_written(struct file *f)
+{
+	uint8_t *bytes = calloc(3, SENT_BLOCK);
+
+	assert_non_null(bytes);
+	memset(bytes, 'x', 3 * SENT_BLOCK);
+	file_make(f, bytes, 3 * SENT_BLOCK);
+	free(bytes);
+	f->node->has_content = true;
+	file_open(f, 1, O_RDWR);
+	guest_writes(f, "guest", 5);
+	turn_until(is_same_file(f) && !writeback_has_unsent(f->node));
+	forget_log();
+}
+
+static void what_the_target_changed_is_taken(void **state)
+{
+	struct file f;
+
+	(void)state;
+	file_written(&f);
+	target_writes(&f, "target", 100);
+	target_writes(&f, "target", 2 * SENT_BLOCK);
+	target_writes(&f, "longer", 3 * SENT_BLOCK);
+	assert_int_equal(take(&f, writeback_mark(wb)), 1);
+	assert_true(is_same_file(&f));
+	assert_int_equal(ftruncate(f.theirs, SENT_BLOCK + 10), 0);
+	turn_until(!writeback_has_unsent(f.node));
+	assert_int_equal(take(&f, writeback_mark(wb)), 1);
+	assert_true(is_same_file(&f));
+	turn_until(!writeback_has_unsent(f.node));
+	assert_int_equal(agent.bytes, 0); /* it is nothing new to the target */
+	assert_int_equal(pwrite(f.fd, "guest", 5, 200), 5);
+	turn_until(is_same_file(&f));
+	file_gone(&f);
+}
+
+static void what_the_guest_wrote_meanwhile_stays(void **state)
+{
+	uint64_t mark;
+	struct file f;
+
+	(void)state;
+	file_written(&f);
+	target_writes(&f, "target", 2 * SENT_BLOCK);
+	mark = writeback_mark(wb);
+	guest_writes(&f, "more", 4);
+	assert_int_equal(take(&f, mark), 0); /* it is not sent yet */
+	agent.holds = true;
+	turn();
+	assert_int_equal(take(&f, mark), 0); /* or after the question */
+	agent.holds = false;
+	turn_until(count_of(MSG_file_write) == 1);
+	assert_int_equal(take(&f, writeback_mark(wb)), 1);
+	assert_true(is_same_file(&f));
+	file_gone(&f);
+}
+
+/* Stores raise no event: it is the blocks that tell. */
+static void what_the_guest_stored_meanwhile_stays(void **state)
+{
+	struct file f;
+	char *map;
+
+	(void)state;
+	file_written(&f);
+	map = mmap(NULL, 3 * SENT_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	memcpy(map + 50, "stored", 6);
+	target_writes(&f, "target", 50);
+	target_writes(&f, "target", 2 * SENT_BLOCK);
+	assert_int_equal(take(&f, writeback_mark(wb)), 1);
+	assert_memory_equal(map + 50, "stored", 6);
+	assert_memory_equal(map + 2 * SENT_BLOCK, "target", 6);
+	munmap(map, 3 * SENT_BLOCK);
+	writeback_process_ends(wb);
+	turn_until(is_same_file(&f));
+	file_gone(&f);
+}
+
+/* Who only adds to a file has a hole before that. */
+static void a_copy_that_is_added_to_gets_its_content(void **state)
+{
+	struct file f;
+
+	(void)state;
+	file_make(&f, "first\n", 6);
+	assert_int_equal(truncate(f.name[0], 0), 0);
+	assert_int_equal(truncate(f.name[0], 6), 0);
+	file_open(&f, 1, O_WRONLY | O_APPEND);
+	guest_writes(&f, "second\n", 7);
+	assert_int_equal(take(&f, writeback_mark(wb)), 0);
+	turn_until(is_same_file(&f));
+	f.node->has_content = true;
+	assert_int_equal(pwrite(agent.files[1], "target\n", 7, 0), 7); /* it appends */
+	turn_until(!writeback_has_unsent(f.node));
+	assert_int_equal(take(&f, writeback_mark(wb)), 1);
+	guest_writes(&f, "third\n", 6);
+	turn_until(is_same_file(&f));
+	file_gone(&f);
+}
+
 /* --- barriers --- */
 
 static void answer_sync(unsigned i, int error)
@@ -1112,6 +1230,10 @@ int main(void)
 		test(of_a_large_file_additions_come_first),
 		test(of_a_large_file_changes_in_place_come_first),
 		test(any_changes_arrive),
+		test(what_the_target_changed_is_taken),
+		test(what_the_guest_wrote_meanwhile_stays),
+		test(what_the_guest_stored_meanwhile_stays),
+		test(a_copy_that_is_added_to_gets_its_content),
 		test(a_barrier_compares_mapped_memory),
 		test(a_barrier_for_all),
 		test(a_barrier_whose_thread_goes_away),
