@@ -285,7 +285,7 @@ ports() { port=$((port + 16)); }
 # slow_link [MS [BYTES]]: an agent, and a relay on the way to it (test/guest/delay.c), whose words are in
 # delay.out; $agent and $delay are their pids, unix:$T/slow.sock is where to reach them.
 slow_link() {
-	rm -f agent.sock slow.sock
+	rm -f agent.sock slow.sock agent.out delay.out # what await reads must not be the last one's
 	"$mirrord_agent" --target "pid:$target" --listen unix:$T/agent.sock >agent.out 2>&1 &
 	agent=$!
 	await says agent.out "agent ready"

@@ -6,8 +6,12 @@
 #include <sys/stat.h>
 
 #include "fs.h"
+#include "log.h"
 #include "tracer.h"
 #include "util.h"
+
+/* What st_blocks counts (stat(2)). */
+#define BLOCK_SIZE 512
 
 void fetch_close_handle(struct fetch *f)
 {
@@ -37,6 +41,49 @@ static void finish(struct fetch *f)
 		fetch_release(f);
 	}
 	f->done(f, error);
+}
+
+/* Why a file is not copied, where the options have a say; of each file once. */
+static void say_refused(const struct fetch *f)
+{
+	static const struct {
+		int error;
+		const char *why;
+	} rows[] = {
+		{ EFBIG, "it is larger than --fs-file-max allows" },
+		{ EDQUOT, "all copies would take more than --fs-tree-max allows" },
+		{ ENOSPC, "there is no room where copies are kept; name another place with "
+			  "--fs-dir" },
+	};
+	struct tree_node *node = tree_node(&f->fs->tree, f->copy);
+
+	if (!node || node->refused)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].error != f->failed)
+			continue;
+		node->refused = true;
+		log_err("'%s' of the target is not copied: %s", f->path, rows[i].why);
+	}
+}
+
+/* It does not fit here: the rest is not asked for. */
+static void refuse(struct fetch *f)
+{
+	remote_drop(&f->query);
+	say_refused(f);
+	if (f->failed == EDQUOT)
+		f->failed = ENOSPC;
+	stop_filling(f);
+	finish(f);
+}
+
+/* What a file holds at most: it may be sparse, or have no blocks. */
+static bool is_too_large(const struct fetch *f)
+{
+	uint64_t max = f->fs->tree.file_max;
+
+	return f->attr.size > max && f->attr.blocks > max / BLOCK_SIZE;
 }
 
 /* The file was cut in the target, or made: its copy is empty. */
@@ -80,6 +127,8 @@ static int begin(struct fetch *f, const struct remote_found *found)
 	f->copy = fs_put(f->fs, found, NULL);
 	if (f->copy < 0)
 		return f->copy;
+	if (found->content == FILE_BYTES && is_too_large(f))
+		return -EFBIG;
 	if (found->content == FILE_BYTES)
 		return tree_content_begin(&f->content, tree, f->path, f->from);
 	if (found->content == FILE_ENTRIES)
@@ -98,7 +147,9 @@ static void on_found(struct remote_query *q, int error, const struct remote_foun
 		return;
 	}
 	f->failed = -begin(f, found);
-	if (found->content != FILE_BYTES && found->content != FILE_ENTRIES)
+	if (f->failed)
+		refuse(f);
+	else if (found->content != FILE_BYTES && found->content != FILE_ENTRIES)
 		finish(f);
 }
 
@@ -106,8 +157,9 @@ static void on_data(struct remote_query *q, uint64_t offset, const uint8_t *p, s
 {
 	struct fetch *f = container_of(q, struct fetch, query);
 
-	if (!f->failed)
-		f->failed = -tree_content_data(&f->content, offset, p, n);
+	f->failed = -tree_content_data(&f->content, offset, p, n);
+	if (f->failed)
+		refuse(f);
 }
 
 static void on_entry(struct remote_query *q, const struct file_attr *attr, const char *name,
@@ -115,8 +167,9 @@ static void on_entry(struct remote_query *q, const struct file_attr *attr, const
 {
 	struct fetch *f = container_of(q, struct fetch, query);
 
-	if (!f->failed)
-		f->failed = -tree_list_entry(&f->listing, attr, name, name_len, link, link_len);
+	f->failed = -tree_list_entry(&f->listing, attr, name, name_len, link, link_len);
+	if (f->failed)
+		refuse(f);
 }
 
 /* Into a copy that the guest writes to. A part of it does not do. */
@@ -153,8 +206,7 @@ static void on_end(struct remote_query *q, int error, uint64_t size, uint64_t ve
 {
 	struct fetch *f = container_of(q, struct fetch, query);
 
-	if (!f->failed)
-		f->failed = error;
+	f->failed = error;
 	if (f->failed)
 		stop_filling(f);
 	else

@@ -40,6 +40,7 @@ struct tree_node {
 	bool filling;             /* content is being written to the copy itself */
 	uint32_t fills;           /* contents that were completed */
 	bool opened;              /* someone may have it open */
+	bool refused;             /* that it cannot be copied was said */
 	bool gone;                /* it has no name any more; kept for writeback */
 	uint64_t seen_ns;         /* when attr was said; 0: long ago */
 	uint64_t epoch;           /* tree->epoch then */

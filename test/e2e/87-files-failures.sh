@@ -39,8 +39,8 @@ is "ulimit -f: what is smaller can" "$(<code) $(<out)" "0 $(in_root cksum /data/
 # ---- a full file system ------------------------------------------------------------------------------------------------
 
 guest "--fs-mode write" dd if=/data/big of=/full/file bs=64k count=16 conv=fsync status=none
-is "ENOSPC: fsync says it" "$status $(grep -c 'No space left' err)" "1 2"
-like "ENOSPC: one line names the file" "$(said)" "*full/file*"
+is "ENOSPC: fsync says it" "$status $(grep -c '^dd: fsync.*No space left' err)" "1 1"
+is "ENOSPC: one line names the file, and again at the end" "$(said | grep -c full/file) $(lines)" "2 2"
 in_root rm -f /full/file
 guest "--fs-mode write" sh -c 'head -c 1000000 /data/big >/full/file; echo its own end; exit 7'
 is "ENOSPC, without fsync: the guest's own status" "$status $(<out)" "7 its own end"
@@ -73,13 +73,15 @@ is "the link is cut while a file comes: it cannot be opened" "$status $(wc -c <o
 like "the link is cut while a file comes: it is said" "$(said) $(grep ^cat: err)" "mirrord-trace: *lost*Input/output error"
 cut_link 3000000 "" cat /data/big
 is "the link is cut while a file comes, the guest is ended" "$status $(wc -c <out)" "125 0"
+cut_link 3000000 "--fs-tree-max 1M" cat /data/big
+is "--fs-tree-max: the rest is not asked for" "$status $(lines)" "1 1"
 cut_link 300000 "--on-link-loss fail" sh -c 'ls /data/many | wc -l'
 is "the link is cut while entries come: none of them" "$(<out)" 0
 cut_link 1000000 "--on-link-loss fail" sh -c 'cat /data/small; cat /data/big; cat /data/small; cat /data/lines; echo end'
 like "the link is lost: what was read may be read, or fails" "$(tail -n 1 out) $(head -n 1 out)" "end hello*"
 
 work_anew
-cut_link 3000000 "--fs-mode write --on-link-loss fail" sh -c 'head -c 30000000 /dev/zero >/srv/work/new; echo $?'
+cut_link 3000000 "--fs-mode write --on-link-loss fail" sh -c 'head -c 30000000 /dev/urandom >/srv/work/new; echo $?'
 like "the link is cut while a file goes: it is said, and which" "$(said)" "*srv/work/new*"
 guest "--fs-mode write" sh -c 'cat /dev/zero | head -c 3000000 >/srv/work/new'
 is "and then it goes" "$status $(stat -c %s $root/srv/work/new)" "0 3000000"
