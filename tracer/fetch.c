@@ -93,8 +93,13 @@ static void on_data(struct remote_query *q, uint64_t offset, const uint8_t *p, s
 {
 	struct fetch *f = container_of(q, struct fetch, query);
 
-	if (!f->failed)
-		f->failed = -tree_content_data(&f->content, offset, p, n);
+	if (f->failed)
+		return;
+	f->failed = -tree_content_data(&f->content, offset, p, n);
+	if (f->content.limit && !f->quiet)
+		log_err("'%s' of the target cannot be read: its copy would take more than %s "
+			"allows",
+			f->path, f->content.limit);
 }
 
 static void on_entry(struct remote_query *q, const struct file_attr *attr, const char *name,

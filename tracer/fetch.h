@@ -12,6 +12,7 @@ struct fetch {
 	struct remote_query query;
 	struct fs *fs;
 	uint32_t want; /* enum file_want */
+	bool quiet;    /* what is in the way of it need not be said: nobody waits for it */
 	uint64_t from;
 	uint16_t base; /* file_open's */
 	/* Once, when all is there or error, a positive errno, says why it is not. */

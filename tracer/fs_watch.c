@@ -93,6 +93,7 @@ static struct fs_watched *watched_new(
 	e->copy = fcntl(copy, F_DUPFD_CLOEXEC, 0);
 	e->path = strdup(path);
 	fetch_init(&e->fetch, w->fs, refreshed);
+	e->fetch.quiet = true;
 	deferred_init(&e->release, watched_free);
 	if (e->copy < 0 || !e->path || htab_add(&w->by_id, &e->id_node, e->id) < 0 ||
 		htab_add(&w->by_ino, &e->ino_node, ino) < 0) {

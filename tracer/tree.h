@@ -150,16 +150,17 @@ void tree_remove(struct tree *t, const char *path);
  * is complete ends the others': it was asked for after they were. */
 struct tree_content {
 	struct tree *tree;
-	int copy;       /* O_PATH: its inode is not another's as long as this is open */
-	int fd;         /* the copy, to be written to */
-	int beside;     /* or -1 */
-	uint64_t ino;   /* of the copy */
-	uint64_t from;  /* what lies before that offset stays */
-	uint64_t next;  /* where the bytes so far end */
-	uint64_t end;   /* the size of what is written to */
-	uint64_t held;  /* bytes so far, as tree->bytes counts them */
-	uint64_t kept;  /* of the former content */
-	uint32_t fills; /* node->fills at the beginning */
+	int copy;          /* O_PATH: its inode is not another's as long as this is open */
+	int fd;            /* the copy, to be written to */
+	int beside;        /* or -1 */
+	uint64_t ino;      /* of the copy */
+	uint64_t from;     /* what lies before that offset stays */
+	uint64_t next;     /* where the bytes so far end */
+	uint64_t end;      /* the size of what is written to */
+	uint64_t held;     /* bytes so far, as tree->bytes counts them */
+	uint64_t kept;     /* of the former content */
+	uint32_t fills;    /* node->fills at the beginning */
+	const char *limit; /* the option that forbids more, once it has; or NULL */
 };
 
 /* tree_content_begin() - after tree_put(); from: what lies before that offset stays. 0 or -errno.

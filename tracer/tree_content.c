@@ -166,6 +166,12 @@ static int write_all(int fd, const uint8_t *p, size_t n, uint64_t offset)
 	return 0;
 }
 
+static int exceed(struct tree_content *c, const char *limit, int error)
+{
+	c->limit = limit;
+	return -error;
+}
+
 int tree_content_data(struct tree_content *c, uint64_t offset, const void *p, size_t n)
 {
 	const struct tree *t = c->tree;
@@ -177,9 +183,9 @@ int tree_content_data(struct tree_content *c, uint64_t offset, const void *p, si
 	if (!n || !node_of(c))
 		return 0;
 	if (cost > t->file_max || c->kept + c->held > t->file_max - cost)
-		return -EFBIG;
+		return exceed(c, "--fs-file-max", EFBIG);
 	if (cost > t->bytes_max || t->bytes > t->bytes_max - cost)
-		return -EDQUOT;
+		return exceed(c, "--fs-tree-max", EDQUOT);
 	r = write_all(c->beside >= 0 ? c->beside : c->fd, p, n, offset);
 	if (r < 0)
 		return r;

@@ -596,7 +596,9 @@ static void content_is_bounded(void)
 	put("/f", &attr);
 	assert_int_equal(tree_content_begin(&c, &tree, "/f", 0), 0);
 	assert_int_equal(tree_content_data(&c, 0, bytes, sizeof(bytes)), 0);
+	assert_null(c.limit);
 	assert_int_equal(tree_content_data(&c, sizeof(bytes), "x", 1), -EFBIG);
+	assert_string_equal(c.limit, "--fs-file-max");
 	tree_content_abort(&c);
 	tree_content_abort(&c);
 	assert_int_equal(tree.bytes, 0);
@@ -613,6 +615,7 @@ static void content_is_bounded(void)
 	assert_int_equal(tree_content_begin(&c, &tree, "/f", 0), 0);
 	assert_int_equal(tree_content_data(&c, 0, bytes, 10), 0);
 	assert_int_equal(tree_content_data(&c, 10, bytes, 1), -EDQUOT);
+	assert_string_equal(c.limit, "--fs-tree-max");
 	tree_content_abort(&c);
 	assert_int_equal(tree.bytes, 0);
 }
@@ -961,6 +964,9 @@ static void a_name_by_link(void)
 	assert_false(exists("/d/c"));
 	tree_link(&tree, "/a", "/d"); /* what was there is gone */
 	assert_copy("/d", "text");
+	tree_remove(&tree, "/d");
+	tree_link(&tree, "/a", "/a/b"); /* as no target can have it */
+	assert_true(S_ISDIR(stat_of("/a").st_mode));
 }
 
 /* Names are bounded as copies are. */
