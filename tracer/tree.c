@@ -454,6 +454,21 @@ static int give_up(struct tree *t, int error)
 	return error;
 }
 
+/* What is in `work` goes to its place; st is of the file that is there, or NULL. */
+static int move_in(
+	struct tree *t, int dir, const char *name, const struct stat *st, struct tree_node *node)
+{
+	if (renameat(t->work, COMING, dir, name) < 0) {
+		int r = -errno;
+
+		node_free(t, node);
+		return give_up(t, r);
+	}
+	if (st && st->st_nlink == 1)
+		tree_forget(t, st->st_ino);
+	return 0;
+}
+
 /* Another copy at a place; st is of what is there, or NULL. */
 static int put_new(struct tree *t, int dir, const char *name, const struct stat *st,
 	const struct tree_entry *e, struct tree_node **node)
@@ -467,16 +482,7 @@ static int put_new(struct tree *t, int dir, const char *name, const struct stat 
 		st = NULL;
 	}
 	r = prepare(t, e, node);
-	if (r < 0)
-		return give_up(t, r);
-	if (renameat(t->work, COMING, dir, name) < 0) {
-		r = -errno;
-		node_free(t, *node);
-		return give_up(t, r);
-	}
-	if (st && st->st_nlink == 1)
-		tree_forget(t, st->st_ino);
-	return 0;
+	return r < 0 ? give_up(t, r) : move_in(t, dir, name, st, *node);
 }
 
 static bool has_text(int fd, const struct tree_entry *e)
@@ -676,6 +682,45 @@ int tree_replace(struct tree *t, const char *path)
 	attr = node->attr;
 	e.attr = &attr;
 	return put_new(t, dir, last, &st, &e, &node);
+}
+
+/* The copy of what was made for it tells what it is of. */
+static int adopt(struct tree *t, int fd, const struct file_attr *attr, struct tree_node **node)
+{
+	struct stat st;
+	int r;
+
+	if (linkat(AT_FDCWD, tree_fd_path(fd).text, t->work, COMING, AT_SYMLINK_FOLLOW) < 0 ||
+		fstat(fd, &st) < 0)
+		return -errno;
+	r = tree_apply(t, fd, &st, attr, true);
+	if (r == 0)
+		r = node_new(t, st.st_ino, node);
+	if (r < 0)
+		return r;
+	tree_said(t, *node, attr);
+	(*node)->has_content = true;
+	(*node)->opened = true;
+	return 0;
+}
+
+int tree_adopt(struct tree *t, const char *path, int fd, struct tree_node **node)
+{
+	const char *last;
+	cleanup_fd int dir = tree_parent(t, path, &last);
+	const struct tree_node *former;
+	struct stat st;
+	int r;
+
+	if (dir < 0)
+		return dir;
+	if (fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	former = tree_node_by_ino(t, st.st_ino);
+	if (!former || !S_ISREG(st.st_mode))
+		return -ESTALE;
+	r = adopt(t, fd, &former->attr, node);
+	return r < 0 ? give_up(t, r) : move_in(t, dir, last, &st, *node);
 }
 
 static void remove_at(struct tree *t, int dir, const char *name)
