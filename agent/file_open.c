@@ -126,13 +126,16 @@ static int look(const struct request *q, struct opened *o)
 	return fstat(o->place, &o->st) < 0 ? -errno : 0;
 }
 
-static int check_exec(const struct request *q, const struct opened *o)
+static int check_rights(const struct request *q, const struct opened *o)
 {
-	if (!(q->want & FILE_EXEC))
+	int rights = (q->want & FILE_EXEC ? X_OK : 0) | (q->want & FILE_MODIFY ? W_OK : 0);
+	bool may_run = S_ISDIR(o->st.st_mode) ? q->want & FILE_DIRECTORY : S_ISREG(o->st.st_mode);
+
+	if (!rights)
 		return 0;
-	if (S_ISDIR(o->st.st_mode) ? !(q->want & FILE_DIRECTORY) : !S_ISREG(o->st.st_mode))
+	if (rights & X_OK && !may_run)
 		return -EACCES;
-	return faccessat(o->place, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) < 0 ? -errno : 0;
+	return faccessat(o->place, "", rights, AT_EMPTY_PATH | AT_EACCESS) < 0 ? -errno : 0;
 }
 
 /* Open what the guest wants to have open. */
@@ -165,7 +168,7 @@ static int open_found(const struct request *q, struct opened *o)
 	if ((r == -ENOENT || r == -ENOTDIR) && by_path(q))
 		return create(q, o);
 	if (r == 0)
-		r = check_exec(q, o);
+		r = check_rights(q, o);
 	if (r < 0 || q->want & FILE_PATH)
 		return r;
 	r = check_type(&o->st);

@@ -84,7 +84,8 @@ enum file_want {
 	FILE_IN_ROOT = 1 << 13,     /* RESOLVE_IN_ROOT */
 	FILE_NO_SYMLINKS = 1 << 14, /* RESOLVE_NO_SYMLINKS */
 	FILE_NO_XDEV = 1 << 15,     /* RESOLVE_NO_XDEV */
-	FILE_WANT_ALL = (1 << 16) - 1,
+	FILE_MODIFY = 1 << 16,      /* the right to write to it is asked for, also with FILE_PATH */
+	FILE_WANT_ALL = (1 << 17) - 1,
 };
 
 /* file_opened's content: what follows on the channel, up to a file_end. */

@@ -102,8 +102,9 @@ static bool is_emptied(const struct fetch *f)
 {
 	const struct tree_node *node = tree_node(&f->fs->tree, f->copy);
 
-	return S_ISREG(f->attr.mode) && f->attr.size == 0 && f->want & FILE_WRITE &&
-	       (f->want & FILE_TRUNC || !node || !node->writeback);
+	if (!S_ISREG(f->attr.mode) || f->want & FILE_TRUNC)
+		return S_ISREG(f->attr.mode);
+	return f->attr.size == 0 && f->want & FILE_WRITE && !(node && node->writeback);
 }
 
 static int begin_listing(struct fetch *f)

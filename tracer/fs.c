@@ -142,6 +142,16 @@ bool fs_proc_link(const struct call *c, const char *path, char target[static PAT
 	return read_proc_link(link, target);
 }
 
+int fs_proc_open(const struct call *c, const char *path)
+{
+	char link[64];
+	const char *rest;
+
+	if (!proc_link_of(c, path, link, &rest) || *rest)
+		return -1;
+	return open(link, O_PATH | O_CLOEXEC);
+}
+
 /* An absolute path that leads into the tree, as the target has it. follow: also if it is itself one
  * of /proc's links. */
 static bool leads_into_tree(

@@ -93,6 +93,9 @@ void fs_name_normalize(char *path);
  * what it says. */
 bool fs_proc_link(const struct call *c, const char *path, char target[static PATH_MAX]);
 
+/* fs_proc_open() - the same: that file itself, by O_PATH, the caller's; -1: it is none. */
+int fs_proc_open(const struct call *c, const char *path);
+
 /* fs_is_remote() - the call is about a file of the target. Otherwise it has been answered or
  * continued, unless *here: it is local but displaced, and the caller does it on n->path. */
 bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here);

@@ -23,6 +23,7 @@
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
+#include "unnamed.h"
 #include "util.h"
 
 #define NS_PER_S 1000000000
@@ -379,6 +380,31 @@ static void change_two_names(
 		call_continue(c);
 }
 
+/* What is open without a name that is known, or -1. */
+static int open_nameless(struct call *c, const struct change *ch, const struct fs_name *n)
+{
+	if (n->where != FS_LOCAL || ch->op != FILE_OP_LINK)
+		return -1;
+	if (n->is_empty)
+		return ch->flags & AT_EMPTY_PATH ? call_dup(c, ch->dirfd) : -1;
+	return ch->flags & AT_SYMLINK_NOFOLLOW ? -1 : fs_proc_open(c, n->path);
+}
+
+/* linkat(2) of what O_TMPFILE has made; false: it is something else. */
+static bool link_unnamed(
+	struct call *c, const struct change *ch, const struct fs_name *n, const struct fs_name *to)
+{
+	cleanup_fd int fd = to->where == FS_REMOTE ? open_nameless(c, ch, n) : -1;
+
+	if (fd < 0)
+		return false;
+	if (unnamed_is(&c->tracer->fs.tree, fd))
+		unnamed_link(c, take_fd(&fd), to->full);
+	else
+		call_return(c, -EXDEV);
+	return true;
+}
+
 static void change_two(struct call *c, const struct change *ch)
 {
 	struct fs_name n = { .path = "" }, to = { .path = "" };
@@ -388,7 +414,7 @@ static void change_two(struct call *c, const struct change *ch)
 		r = fs_link_name_get(c, ch->to_dirfd, ch->to_path, FS_WRITES, &to);
 	if (r < 0)
 		call_return(c, r);
-	else
+	else if (!link_unnamed(c, ch, &n, &to))
 		change_two_names(c, ch, &n, &to);
 }
 

@@ -167,7 +167,7 @@ static uint32_t want_of(const struct open_how *how)
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
 		way |= how->resolve & ways[i].resolve ? ways[i].want : 0;
 	if (is_tmpfile(flags))
-		return FILE_PATH | FILE_DIRECTORY | FILE_EXEC | way;
+		return FILE_PATH | FILE_DIRECTORY | FILE_EXEC | FILE_MODIFY | way;
 	if (flags & O_PATH)
 		return FILE_PATH | (want & (FILE_DIRECTORY | FILE_NOFOLLOW)) | way;
 	want |= way;

@@ -447,6 +447,21 @@ static bool is_sane(const struct question *q)
 	       !(q->mask & STATX__RESERVED);
 }
 
+/* What the copy allows is no answer to what the target does. */
+static bool ask_access_of_fd(struct call *c, const struct question *q)
+{
+	const struct fs_policy *policy = c->tracer->fs.policy;
+	struct fs_name n;
+
+	if (!(q->flags & AT_EMPTY_PATH) || !fs_name_of_fd(c, q->dirfd, &n))
+		return false;
+	if (q->mask & W_OK && fs_policy_decide(policy, n.path, FS_WRITES, NULL) != FS_REMOTE)
+		call_return(c, -EROFS);
+	else
+		ask_agent(c, q, &n);
+	return true;
+}
+
 static void ask(struct call *c, const struct question *q)
 {
 	struct fs_name n;
@@ -461,6 +476,8 @@ static void ask(struct call *c, const struct question *q)
 	if (r < 0)
 		call_return(c, r);
 	else if (q->is_link && answer_proc_link(c, q, &n))
+		return;
+	else if (n.is_empty && q->op == FILE_OP_ACCESS && ask_access_of_fd(c, q))
 		return;
 	else if (fs_is_remote(c, &n, &here))
 		ask_agent(c, q, &n);

@@ -787,6 +787,51 @@ void tree_link(struct tree *t, const char *from, const char *to)
 		node->seen_ns = 0;
 }
 
+/* The copy of what was made for it tells what it is of. */
+static int adopt(struct tree *t, int fd, const struct file_attr *attr, struct tree_node **node)
+{
+	struct stat st;
+	int r;
+
+	if (linkat(AT_FDCWD, tree_fd_path(fd).text, t->work, COMING, AT_SYMLINK_FOLLOW) < 0 ||
+		fstat(fd, &st) < 0)
+		return -errno;
+	r = tree_apply(t, fd, &st, attr, true);
+	if (r == 0)
+		r = node_new(t, st.st_ino, node);
+	if (r < 0)
+		return r;
+	tree_said(t, *node, attr);
+	(*node)->has_content = true;
+	(*node)->opened = true;
+	return 0;
+}
+
+int tree_adopt(struct tree *t, const char *path, int fd, struct tree_node **node)
+{
+	const char *last;
+	cleanup_fd int dir = tree_parent(t, path, &last);
+	const struct tree_node *former;
+	struct stat st;
+	int r;
+
+	if (dir < 0)
+		return dir;
+	if (fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	former = tree_node_by_ino(t, st.st_ino);
+	if (!former || !S_ISREG(st.st_mode))
+		return -ESTALE;
+	*node = NULL;
+	r = adopt(t, fd, &former->attr, node);
+	if (r == 0)
+		r = place(t, dir, last, false);
+	if (r < 0)
+		return give_up(t, *node, r);
+	tree_name_gone(t, st.st_ino);
+	return tree_keep_times(t, dir);
+}
+
 static void remove_at(struct tree *t, int dir, const char *name)
 {
 	struct stat st;

@@ -139,6 +139,10 @@ void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr);
 /* tree_link() - in the target the file at `from` has got another name. */
 void tree_link(struct tree *t, const char *from, const char *to);
 
+/* tree_adopt() - the file behind fd, in the tree's file system and without a name, becomes the copy
+ * at path in place of the one that is there. 0 and *node, or -errno. */
+int tree_adopt(struct tree *t, const char *path, int fd, struct tree_node **node);
+
 /* tree_rename(), tree_remove() - what was done in the target is done to the copies; no copy is no
  * failure. exchange: RENAME_EXCHANGE. */
 void tree_rename(struct tree *t, const char *from, const char *to, bool exchange);

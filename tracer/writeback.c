@@ -617,7 +617,7 @@ static void pass_init(struct writeback_file *f, struct pass *p)
 	mux_source_init(&p->source, pass_more);
 }
 
-static int file_start(struct writeback_file *f, int path_fd, const char *path, uint32_t handle)
+static int file_start(struct writeback_file *f, int path_fd, const char *path, bool cut)
 {
 	struct writeback *w = f->wb;
 	int r;
@@ -625,7 +625,7 @@ static int file_start(struct writeback_file *f, int path_fd, const char *path, u
 	f->copy = fcntl(path_fd, F_DUPFD_CLOEXEC, 0);
 	if (f->copy < 0)
 		return -errno;
-	f->record = record_new(w, path, handle);
+	f->record = record_new(w, path, f->sent.handle);
 	if (!f->record)
 		return -ENOMEM;
 	f->wd = watch_copy(w, f->copy);
@@ -634,7 +634,7 @@ static int file_start(struct writeback_file *f, int path_fd, const char *path, u
 	r = htab_add(&w->by_watch, &f->node, (uint64_t)f->wd);
 	if (r < 0)
 		return r;
-	f->size = f->base = size_of(f);
+	f->size = f->base = cut ? 0 : size_of(f);
 	return know_content(f, f->size);
 }
 
@@ -653,13 +653,15 @@ static int file_new(struct writeback *w, struct tree_node *node, int path_fd, co
 	pass_init(f, &f->pass[1]);
 	list_init(&f->changed);
 	list_append(&w->files, &f->link);
-	r = file_start(f, path_fd, path, handle);
+	r = file_start(f, path_fd, path, want & FILE_TRUNC);
 	if (r < 0) {
 		file_free(f);
 		return r;
 	}
 	f->mappable = want & FILE_READ;
 	node->writeback = f;
+	if (f->size != size_of(f))
+		note_event(f, IN_CLOSE_WRITE);
 	return 0;
 }
 

@@ -60,7 +60,8 @@ void writeback_done(struct writeback *w);
 
 /* writeback_opened() - the guest is about to get a descriptor for writing to the copy behind
  * path_fd, whose canonical path is `path`, for people; handle: the agent's, which is ours from here
- * on. want: as in the file_open; with FILE_TRUNC the copy is empty already. 0 or -errno (then the
+ * on. want: as in the file_open; with FILE_TRUNC the target's file is empty, and what the copy has
+ * is sent. 0 or -errno (then the
  * handle is closed). */
 int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, const char *path,
 	uint32_t handle, uint32_t want);

@@ -135,6 +135,7 @@ static void an_open_has_the_kernels_errno(void **state)
 		{ FILE_EXEC, "/f", "opened(EACCES,0) eof ", NULL },
 		{ FILE_EXEC | C0, "/x", "opened(0,2) data(0,1) end(0,1) eof ", "/x" },
 		{ FILE_EXEC, "/d", "opened(EACCES,0) eof ", NULL },
+		{ FILE_PATH | FILE_DIRECTORY | FILE_MODIFY, "/d", "opened(0,0) eof ", "/d" },
 	};
 
 	(void)state;
@@ -520,6 +521,8 @@ static void a_read_only_file_system_says_so(void **state)
 	await("opened(EROFS,0) eof ");
 	ask(FILE_READ | FILE_TRUNC, "/full/f");
 	await("opened(EROFS,0) eof ");
+	ask(FILE_PATH | FILE_DIRECTORY | FILE_MODIFY, "/full");
+	await("opened(EROFS,0) eof ");
 	ask(FILE_READ | FILE_CREATE | FILE_CONTENT, "/full/f");
 	await("opened(0,2) data(0,1) end(0,1) eof ");
 	end();
@@ -618,6 +621,10 @@ static void use_as_user(void)
 	await("opened(0,3) end(0,0) eof ");
 	assert_int_equal(last[MSG_file_entry].file_entry.attr.mode, S_IFREG);
 	ask(FILE_READ | FILE_LIST, "/secret");
+	await("opened(EACCES,0) eof ");
+	ask(FILE_PATH | FILE_DIRECTORY | FILE_EXEC, "/secret");
+	await("opened(0,0) eof ");
+	ask(FILE_PATH | FILE_DIRECTORY | FILE_EXEC | FILE_MODIFY, "/secret");
 	await("opened(EACCES,0) eof ");
 }
 

@@ -56,10 +56,12 @@ int fs_link_name_get(
 bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n)
 {
 	(void)c;
+	if ((fd < 7 || fd > 9) && (int)fd != AT_FDCWD)
+		return false;
 	*n = (struct fs_name){ .where = FS_REMOTE, .displaced = true };
 	strcpy(n->full, fd == 8 ? "/ro/fd" : "/r/fd");
 	strcpy(n->path, n->full);
-	return (fd >= 7 && fd <= 9) || (int)fd == AT_FDCWD;
+	return true;
 }
 
 bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here)
@@ -134,6 +136,29 @@ bool writeback_sync(struct writeback *w, struct call *c, int fd)
 {
 	(void)w, (void)c, (void)fd;
 	return false;
+}
+
+int fs_proc_open(const struct call *c, const char *path)
+{
+	(void)c;
+	return strncmp(path, "/proc/self/fd/", 14) == 0 ? dup(atoi(path + 14)) : -1;
+}
+
+static bool is_unnamed;
+static char named[PATH_MAX];
+
+bool unnamed_is(const struct tree *t, int fd)
+{
+	(void)t;
+	(void)fd;
+	return is_unnamed;
+}
+
+void unnamed_link(struct call *c, int fd, const char *path)
+{
+	(void)c;
+	close(fd);
+	strcpy(named, path);
 }
 
 /* What was done to the copies. */
@@ -373,6 +398,28 @@ static void what_is_not_for_the_agent(void **state)
 	}
 }
 
+static void what_has_no_name_gets_one(void **state)
+{
+	static const uint64_t ways[][CALL_ARGS] = {
+		{ CWD, P("/proc/self/fd/1"), CWD, P("/r/b"), AT_SYMLINK_FOLLOW },
+		{ 6, P(""), CWD, P("/r/b"), AT_EMPTY_PATH },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct call c = make_call(ways[i]);
+
+		is_unnamed = true;
+		*named = '\0';
+		sys_linkat(&c);
+		assert_string_equal(named, "/r/b");
+		is_unnamed = false; /* and is not of the tree */
+		sys_linkat(&c);
+		assert_int_equal(asked.answer, -EXDEV);
+		assert_int_equal(asked.op, 0);
+	}
+}
+
 /* A file of the target cannot come here, but for it to be refused it has to be there. */
 static void what_goes_across_is_looked_at(void **state)
 {
@@ -457,6 +504,7 @@ int main(void)
 		cmocka_unit_test(an_attributes_value_follows_its_name),
 		cmocka_unit_test(what_is_not_for_the_agent),
 		cmocka_unit_test(what_goes_across_is_looked_at),
+		cmocka_unit_test(what_has_no_name_gets_one),
 		cmocka_unit_test(the_copies_follow),
 	};
 

@@ -334,6 +334,25 @@ static void same_file_same_copy(void)
 	assert_copy("/f", "hello");
 }
 
+static void an_unnamed_file_becomes_a_copy(void)
+{
+	struct file_attr attr = attr_of(S_IFREG | 0640, 5, 0);
+	cleanup_fd int fd = openat(tree.root, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct tree_node *node;
+
+	assert_int_equal(write(fd, "before", 6), 6);
+	assert_int_equal(tree_adopt(&tree, "/none", fd, &node), -ENOENT);
+	put("/f", &attr);
+	assert_int_equal(tree_adopt(&tree, "/f", fd, &node), 0);
+	assert_copy("/f", "before");
+	assert_int_equal(stat_of("/f").st_mode, S_IFREG | 0640);
+	assert_ptr_equal(tree_node(&tree, fd), node);
+	assert_true(node->has_content);
+	assert_int_equal(node->attr.ino, 5);
+	assert_int_equal(tree.nodes.count, 1);
+	assert_ptr_equal(put("/f", &attr), node);
+}
+
 static void written_copies_stay(void)
 {
 	struct file_attr attr = attr_of(S_IFREG | 0600, 5, 500);
@@ -460,6 +479,7 @@ static void modes_do_not_stop_us(void)
 	attr.size = 400;
 	attr.ino++;
 	put("/d/secret", &attr);
+	attr.size = 500;
 	put("/d/secret", &attr);
 	assert_int_equal(stat_of("/d/secret").st_size, 500);
 }
@@ -1105,6 +1125,7 @@ static const struct {
 	CASE(too_large),
 	CASE(long_names),
 	CASE(same_file_same_copy),
+	CASE(an_unnamed_file_becomes_a_copy),
 	CASE(written_copies_stay),
 	CASE(another_file_another_copy),
 	CASE(types_change),

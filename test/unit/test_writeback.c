@@ -690,6 +690,23 @@ static void an_open_that_cuts_begins_anew(void **state)
 
 /* --- large files --- */
 
+/* It was written to before it got its name in the target. */
+static void what_is_new_to_the_target_is_sent(void **state)
+{
+	struct file f;
+
+	(void)state;
+	file_make(&f, "written before", 14);
+	assert_int_equal(ftruncate(f.theirs, 0), 0);
+	agent.files[1] = dup(f.theirs);
+	assert_int_equal(writeback_opened(wb, f.node, f.copy, "/target/file", 1,
+				 FILE_READ | FILE_WRITE | FILE_TRUNC),
+		0);
+	turn_until(is_same_file(&f));
+	turn_until(count_of(MSG_file_close) == 1);
+	file_gone(&f);
+}
+
 static void grow(const struct file *f, unsigned mib)
 {
 	static uint8_t bytes[1 << 20];
@@ -1227,6 +1244,7 @@ int main(void)
 		test(a_file_too_large_for_hashes_is_said_to_fail),
 		test(a_file_is_cut_and_written_anew),
 		test(an_open_that_cuts_begins_anew),
+		test(what_is_new_to_the_target_is_sent),
 		test(of_a_large_file_additions_come_first),
 		test(of_a_large_file_changes_in_place_come_first),
 		test(any_changes_arrive),
