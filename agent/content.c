@@ -213,6 +213,7 @@ struct content *content_open(
 		free(c);
 		return NULL;
 	}
+	channel_widen(&c->ch, PROTO_FILE_WINDOW);
 	deferred_init(&c->release, content_release);
 	c->loop = loop;
 	c->target = t;

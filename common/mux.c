@@ -329,7 +329,7 @@ static void got_credit(struct channel *c, const struct msg *m)
 {
 	bool was_low = c->may_send < PROTO_MESSAGE_COST(PROTO_DATA_MAX);
 
-	if (m->credit.bytes > PROTO_WINDOW - c->may_send) {
+	if (m->credit.bytes > c->window - c->may_send) {
 		mux_fail(c->mux, EPROTO, "the peer gave more credit than the window");
 		return;
 	}
@@ -536,11 +536,15 @@ int channel_open(struct channel *c, struct mux *mux, uint32_t id, const struct c
 		.mux = mux,
 		.id = id,
 		.ops = ops,
-		.may_send = PROTO_WINDOW,
-		.may_receive = PROTO_WINDOW,
 	};
+	channel_widen(c, PROTO_WINDOW);
 	list_init(&c->waiting);
 	return htab_add(&mux->channels, &c->node, id);
+}
+
+void channel_widen(struct channel *c, uint32_t window)
+{
+	c->window = c->may_send = c->may_receive = window;
 }
 
 void channel_close(struct channel *c)
@@ -646,7 +650,7 @@ void channel_consumed(struct channel *c, size_t n)
 
 	c->consumed += (uint32_t)n;
 	/* Often enough that the sender never waits for it, seldom enough to cost nothing. */
-	if (!c->mux || c->eof_received || c->consumed < PROTO_WINDOW / 4)
+	if (!c->mux || c->eof_received || c->consumed < c->window / 4)
 		return;
 	m.credit.bytes = c->consumed;
 	c->may_receive += c->consumed;

@@ -100,6 +100,7 @@ struct channel {
 	struct mux *mux; /* NULL: not open */
 	uint32_t id;
 	const struct channel_ops *ops;
+	uint32_t window;      /* either credit at most */
 	uint32_t may_send;    /* the peer's credit */
 	uint32_t may_receive; /* ours, as the peer knows it */
 	uint32_t consumed;    /* delivered, not yet given back as credit */
@@ -150,6 +151,9 @@ int channel_open(struct channel *c, struct mux *mux, uint32_t id, const struct c
 
 /* channel_close() - leave the mux without a word to the peer; for a channel that is over. */
 void channel_close(struct channel *c);
+
+/* channel_widen() - right after channel_open(), on both sides: another window than PROTO_WINDOW. */
+void channel_widen(struct channel *c, uint32_t window);
 
 /* channel_room() - how many bytes may be sent now, at most PROTO_DATA_MAX. When it is 0, writable()
  * will be called once it is not. */

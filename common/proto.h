@@ -43,6 +43,10 @@
 /* What a channel may send before the first credit arrives. */
 #define PROTO_WINDOW (1u << 20)
 
+/* The same from the agent where a file's content comes from: neither side keeps what is under way,
+ * so that this is the room on the link alone. 100 ms there and back are 80 MB/s. */
+#define PROTO_FILE_WINDOW (8u << 20)
+
 enum proto_side {
 	PROTO_CLIENT, /* the supervisor */
 	PROTO_AGENT,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "mem.h"
+#include "proc_path.h"
 #include "procfs.h"
 #include "sysdef.h"
 #include "task.h"
@@ -95,59 +96,23 @@ static bool read_base(const struct call *c, uint64_t dirfd, char to[static PATH_
 	return read_proc_link(link, to) && *to == '/' && !is_removed(link, to);
 }
 
-/* A path by way of /proc's links to what a process has open or where it stands: the link, as we see
- * it, and the rest of the path. False: it is none. */
-static bool proc_link_of(
-	const struct call *c, const char *path, char link[static 64], const char **rest)
-{
-	static const char *const std[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
-	pid_t tid = c->task->tid;
-	int pid, fd, end = 0;
-
-	for (int i = 0; i < 3; i++) {
-		if (strcmp(path, std[i]) == 0) {
-			snprintf(link, 64, "/proc/%d/fd/%d", tid, i);
-			*rest = "";
-			return true;
-		}
-	}
-	if (sscanf(path, "/dev/fd/%d%n", &fd, &end) == 1 ||
-		sscanf(path, "/proc/self/fd/%d%n", &fd, &end) == 1 ||
-		sscanf(path, "/proc/thread-self/fd/%d%n", &fd, &end) == 1)
-		snprintf(link, 64, "/proc/%d/fd/%d", tid, fd);
-	else if (sscanf(path, "/proc/%d/fd/%d%n", &pid, &fd, &end) == 2)
-		snprintf(link, 64, "/proc/%d/fd/%d", pid, fd);
-	else if ((sscanf(path, "/proc/self/cwd%n", &end), end) ||
-		 (sscanf(path, "/proc/thread-self/cwd%n", &end), end))
-		snprintf(link, 64, "/proc/%d/cwd", tid);
-	else if (sscanf(path, "/proc/self/exe%n", &end), end)
-		snprintf(link, 64, "/proc/%d/exe", tid);
-	else if (sscanf(path, "/proc/%d/cwd%n", &pid, &end) == 1 && end)
-		snprintf(link, 64, "/proc/%d/cwd", pid);
-	else if (sscanf(path, "/proc/%d/exe%n", &pid, &end) == 1 && end)
-		snprintf(link, 64, "/proc/%d/exe", pid);
-	else
-		return false;
-	*rest = path + end;
-	return **rest == '\0' || **rest == '/';
-}
-
 bool fs_proc_link(const struct call *c, const char *path, char target[static PATH_MAX])
 {
-	char link[64];
+	char link[PROC_PATH_LINK];
 	const char *rest;
 
-	if (strncmp(path, "/proc/", 6) != 0 || !proc_link_of(c, path, link, &rest) || *rest)
+	if (strncmp(path, "/proc/", 6) != 0 || !proc_path_parse(path, c->task->tid, link, &rest) ||
+		*rest)
 		return false;
 	return read_proc_link(link, target);
 }
 
 int fs_proc_open(const struct call *c, const char *path)
 {
-	char link[64];
+	char link[PROC_PATH_LINK];
 	const char *rest;
 
-	if (!proc_link_of(c, path, link, &rest) || *rest)
+	if (!proc_path_parse(path, c->task->tid, link, &rest) || *rest)
 		return -1;
 	return open(link, O_PATH | O_CLOEXEC);
 }
@@ -159,12 +124,11 @@ static bool leads_into_tree(
 {
 	const struct tree *t = &c->tracer->fs.tree;
 	const char *virtual = tree_virtual(t, path), *rest;
-	char link[64], target[PATH_MAX];
+	char link[PROC_PATH_LINK], target[PATH_MAX];
 
 	if (virtual)
 		return join(to, virtual, "");
-	if ((strncmp(path, "/proc/", 6) != 0 && strncmp(path, "/dev/", 5) != 0) ||
-		!proc_link_of(c, path, link, &rest) || (!*rest && !follow) ||
+	if (!proc_path_parse(path, c->task->tid, link, &rest) || (!*rest && !follow) ||
 		!read_proc_link(link, target) || is_removed(link, target))
 		return false;
 	virtual = tree_virtual(t, target);

@@ -40,16 +40,24 @@ int mem_scatter(pid_t tid, const struct iovec *to, size_t count, const void *fro
 	return n ? moved(process_vm_writev(tid, &local, 1, to, count, 0), n) : 0;
 }
 
+/* No page is smaller. */
+#define PAGE_MIN 4096
+
+/* Most strings are shorter. */
+#define STRING_FIRST 128
+
 int mem_read_string(pid_t tid, uint64_t from, char *to, size_t size)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), at = 0;
+	size_t at = 0;
 
 	/* What lies behind the string's end may be in a page that is not there. */
 	while (at < size) {
-		size_t n = MIN(size - at, page - (size_t)((from + at) % page));
-		int r = mem_read(tid, from + at, to + at, n);
+		size_t n = MIN(size - at, PAGE_MIN - (size_t)((from + at) % PAGE_MIN));
 		char *end;
+		int r;
 
+		n = at ? n : MIN(n, (size_t)STRING_FIRST);
+		r = mem_read(tid, from + at, to + at, n);
 		if (r < 0)
 			return r;
 		end = memchr(to + at, '\0', n);

@@ -337,6 +337,7 @@ static int ask(struct remote_query *q)
 
 		if (r < 0)
 			return r;
+		channel_widen(&q->ch, PROTO_FILE_WINDOW);
 	}
 	q->asked = true;
 	mux_send(mux_of(q), &q->msg);

@@ -17,7 +17,7 @@ static int client_fd;
 static struct buf client_in;
 static bool client_lost;       /* the agent has given the link up */
 static char heard[16384];      /* "connecting connected(0) reset(104) " */
-static uint8_t bytes[1 << 20]; /* of data, packets and datagrams, one after the other */
+static uint8_t bytes[PROTO_FILE_WINDOW]; /* of data, packets and datagrams, one after the other */
 static size_t nbytes;
 static struct msg last[256]; /* of each type; without spans */
 

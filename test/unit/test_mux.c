@@ -505,6 +505,29 @@ static void credit_is_given_for_consumed_bytes_only(void **state)
 	assert_int_equal(m.credit.bytes, PROTO_WINDOW / 4);
 }
 
+static void a_channel_may_have_a_wider_window(void **state)
+{
+	static struct flow f;
+	struct msg m;
+
+	(void)state;
+	flow_open(&f, &client, 1);
+	channel_widen(&f.ch, 2 * PROTO_WINDOW);
+	for (uint64_t at = 0; at < 2 * PROTO_WINDOW; at += PROTO_DATA_MAX)
+		raw_data(1, at, PROTO_DATA_MAX);
+	run_until(&loop, f.got == 2 * PROTO_WINDOW);
+	channel_consumed(&f.ch, PROTO_WINDOW / 2 - 1);
+	unit_run(&loop, 1);
+	assert_false(raw_has_something());
+	channel_consumed(&f.ch, 1);
+	unit_run(&loop, 1);
+	m = raw_receive();
+	assert_int_equal(m.credit.bytes, PROTO_WINDOW / 2);
+	raw_send((struct msg){ .type = MSG_credit, .id = 1, .credit.bytes = 1 });
+	run_until(&loop, client.lost);
+	assert_int_equal(client.error, EPROTO);
+}
+
 static void no_credit_is_given_after_the_peers_eof(void **state)
 {
 	static struct flow f;
@@ -1344,6 +1367,7 @@ int main(void)
 		raw_test(more_credit_than_the_window_ends_the_link),
 		raw_test(data_after_eof_ends_the_link),
 		raw_test(credit_is_given_for_consumed_bytes_only),
+		raw_test(a_channel_may_have_a_wider_window),
 		raw_test(no_credit_is_given_after_the_peers_eof),
 		pair_test(a_sender_stops_at_its_credit),
 		pair_test(a_slow_channel_holds_up_no_other),

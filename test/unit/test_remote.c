@@ -73,6 +73,7 @@ static void agent_message(struct mux *mux, const struct msg *m)
 		return;
 	channel_close(&agent_channel);
 	assert_int_equal(channel_open(&agent_channel, mux, m->id, &agent_channel_ops), 0);
+	channel_widen(&agent_channel, PROTO_FILE_WINDOW);
 }
 
 static void our_message(struct mux *mux, const struct msg *m)
@@ -329,7 +330,7 @@ static void test_credit(void **state)
 	q = ask_open(FILE_READ | FILE_CONTENT);
 	run_until(&tracer.loop, *heard);
 	agent_says(opened_msg(q->id, 0, FILE_BYTES, &a_file, "/f", 2));
-	for (uint64_t i = 0; i < 64;) {
+	for (uint64_t i = 0; i < 256;) {
 		struct msg m = data_msg(q->id, i * PROTO_DATA_MAX, bytes);
 
 		if (channel_post(&agent_channel, &m, PROTO_DATA_MAX) == 0)
@@ -338,7 +339,7 @@ static void test_credit(void **state)
 			settle();
 		told[0] = '\0';
 	}
-	agent_says(end_msg(q->id, 0, 64 * PROTO_DATA_MAX));
+	agent_says(end_msg(q->id, 0, 256 * PROTO_DATA_MAX));
 	run_until(&tracer.loop, strstr(told, "end"));
 	assert_false(link_lost);
 	end_test();
