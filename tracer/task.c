@@ -33,7 +33,7 @@ struct task *task_get(struct tracer *tr, pid_t tid)
 	t->tid = tid;
 	t->call.tracer = tr;
 	t->call.task = t;
-	t->call.lent = -1;
+	t->call.lent = t->call.opened = -1;
 	deferred_init(&t->release, task_free);
 	if (htab_add(&tr->tasks, &t->node, (uint64_t)tid) < 0) {
 		free(t);

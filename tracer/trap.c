@@ -125,6 +125,7 @@ static void forget_change(struct call *c)
 	free((void *)c->change.bytes);
 	c->change = (struct call_change){ 0 };
 	close_fd(&c->lent);
+	close_fd(&c->opened);
 }
 
 void call_rewrite(struct call *c, const struct call_change *change)
@@ -194,19 +195,30 @@ static bool may_install(const struct call *c, uint64_t flags)
 	return call_can(c, CAN_INSTALL) && !(flags & O_PATH);
 }
 
+/* What was opened may have been made by that, and is not opened a second time: when a signal has
+ * taken the thread away it is kept for the call that starts again. */
+static void install_opened(struct call *c)
+{
+	int r = call_install(c, c->opened, c->opened_cloexec);
+
+	if (r == -ENOENT) {
+		call_set_state(c, CALL_REJOIN);
+		return;
+	}
+	close_fd(&c->opened);
+	if (r < 0)
+		call_return(c, r);
+}
+
 void call_open(struct call *c, int fd, const char *path, uint64_t flags)
 {
 	const uint64_t done = O_CREAT | O_EXCL | O_TRUNC;
 	char proc[64];
-	int r;
 
 	if (may_install(c, flags)) {
-		r = call_install(c, fd, flags & O_CLOEXEC);
-		close(fd);
-		if (r == -ENOENT)
-			call_drop(c);
-		else if (r < 0)
-			call_return(c, r);
+		c->opened = fd;
+		c->opened_cloexec = flags & O_CLOEXEC;
+		install_opened(c);
 		return;
 	}
 	if (path && strlen(path) < PATH_MAX) {
@@ -384,7 +396,9 @@ void call_begin(
 		c->id = id;
 		c->doubtful = false;
 		call_set_state(c, CALL_HANDLED);
-		if (c->done)
+		if (c->opened >= 0)
+			install_opened(c);
+		else if (c->done)
 			c->tracer->trap->finish(c);
 		return;
 	}
@@ -395,6 +409,7 @@ void call_begin(
 		.def = def,
 		.id = id,
 		.lent = -1,
+		.opened = -1,
 		.started_ns = log_is_verbose() ? now_ns() : 0,
 	};
 	memcpy(c->arg, arg, sizeof(c->arg));

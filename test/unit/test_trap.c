@@ -12,7 +12,7 @@
 static struct tracer tracer;
 static struct task thread;
 static bool gone; /* the thread is not there to take the answer */
-static int worked, cancelled, answers, proceeded;
+static int worked, cancelled, answers, proceeded, installed, last_fd;
 static int64_t answered;
 static bool parks;
 
@@ -52,7 +52,20 @@ static bool record_waits(const struct call *c)
 	return !gone;
 }
 
+static int record_install(struct call *c, int fd, bool cloexec)
+{
+	(void)c;
+	(void)fd;
+	(void)cloexec;
+	if (gone)
+		return -ENOENT;
+	installed++;
+	return 7;
+}
+
 static const struct trap_ops recorder = {
+	.can = CAN_INSTALL,
+	.install = record_install,
 	.finish = record_finish,
 	.proceed = record_proceed,
 	.waits = record_waits,
@@ -84,6 +97,14 @@ static void enter_kernel(struct call *c)
 	call_continue(c);
 }
 
+static void enter_open(struct call *c)
+{
+	worked++;
+	last_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	call_open(c, last_fd, NULL, 0);
+}
+
+static const struct sysdef opens_file = { .name = "opens", .nr = 5, .enter = enter_open };
 static const struct sysdef quick = { .name = "quick", .nr = 1, .enter = enter_quick };
 static const struct sysdef blocking = {
 	.name = "blocking", .nr = 2, .blocks = true, .enter = enter_blocking
@@ -105,7 +126,8 @@ static int fresh(void **state)
 	thread.call.task = &thread;
 	thread.call.tracer = &tracer;
 	gone = parks = false;
-	worked = cancelled = answers = proceeded = 0;
+	thread.call.lent = thread.call.opened = -1;
+	worked = cancelled = answers = proceeded = installed = 0;
 	answered = 0;
 	return 0;
 }
@@ -183,6 +205,40 @@ static void an_answer_lost_twice_is_given_again(void **state)
 	call_begin(&thread, &quick, args, 4);
 	assert_int_equal(answered, 101);
 	assert_int_equal(worked, 1);
+}
+
+static bool last_is_open(void)
+{
+	return fcntl(last_fd, F_GETFD) >= 0;
+}
+
+/* open(O_CREAT | O_EXCL) would find its own file. */
+static void a_file_opened_for_nobody_is_given_to_the_restart(void **state)
+{
+	(void)state;
+	gone = true;
+	call_begin(&thread, &opens_file, args, 1);
+	assert_true(last_is_open());
+	assert_true(call_interrupted(&thread.call));
+	call_begin(&thread, &opens_file, args, 2); /* and is interrupted again */
+	assert_int_equal(installed, 0);
+	gone = false;
+	call_begin(&thread, &opens_file, args, 3);
+	assert_int_equal(worked, 1);
+	assert_int_equal(installed, 1);
+	assert_false(last_is_open());
+	assert_int_equal(thread.call.state, CALL_NONE);
+}
+
+static void a_file_opened_for_nobody_is_closed_when_it_is_not_wanted(void **state)
+{
+	(void)state;
+	gone = true;
+	call_begin(&thread, &opens_file, args, 1);
+	gone = false;
+	call_begin(&thread, &quick, args, 2);
+	assert_int_equal(worked, 2);
+	assert_false(last_is_open());
 }
 
 static void another_call_does_not_get_the_answer(void **state)
@@ -297,6 +353,9 @@ int main(void)
 		cmocka_unit_test_setup(
 			an_answer_that_found_nobody_is_given_whatever_was_missed, fresh),
 		cmocka_unit_test_setup(an_answer_lost_twice_is_given_again, fresh),
+		cmocka_unit_test_setup(a_file_opened_for_nobody_is_given_to_the_restart, fresh),
+		cmocka_unit_test_setup(
+			a_file_opened_for_nobody_is_closed_when_it_is_not_wanted, fresh),
 		cmocka_unit_test_setup(another_call_does_not_get_the_answer, fresh),
 		cmocka_unit_test_setup(a_wait_goes_on_through_signals, fresh),
 		cmocka_unit_test_setup(a_wait_answered_while_the_thread_is_away, fresh),
