@@ -4,9 +4,9 @@
  * copy. Nothing else of what we do asks for them, so they are changed once.
  *
  * Capabilities of a process in another user namespace hold for files whose owner and group that
- * namespace knows (capable_wrt_inode_uidgid() in the kernel), ours would hold for all. So what is
- * about to be done to a file of others is done without; only on the way there, in directories that
- * belong to nobody in the namespace, ours still hold. */
+ * namespace knows (capable_wrt_inode_uidgid() in the kernel), ours would hold for all. So they are
+ * effective only while something is done to one file, if they hold for that; a path of many
+ * directories is the business of resolve.c. */
 #include "creds.h"
 
 #include <errno.h>
@@ -328,7 +328,7 @@ int creds_enter(const struct creds *c)
 	setfsgid(c->gid);
 	setfsuid(c->uid);
 	/* Last: that of setfsuid(2) drops and raises some of them itself. */
-	set_effective(c, c->effective);
+	set_effective(c, c->mapped ? 0 : c->effective);
 	return 0;
 }
 
@@ -341,14 +341,34 @@ void creds_leave(const struct creds *c)
 	set_effective(c, c->own_effective);
 }
 
-void creds_act_on(const struct creds *c, int fd)
+static bool knows_owner(const struct creds *c, int fd)
 {
 	struct stat st;
 	uint32_t id;
 
-	if (!c->mapped || !c->foreign || c->error)
-		return;
-	if (fstat(fd, &st) < 0 || !to_inside(&c->uids, st.st_uid, &id) ||
-		!to_inside(&c->gids, st.st_gid, &id))
+	return fstat(fd, &st) == 0 && to_inside(&c->uids, st.st_uid, &id) &&
+	       to_inside(&c->gids, st.st_gid, &id);
+}
+
+static bool may_lack_caps(const struct creds *c)
+{
+	return c->mapped && c->foreign && !c->error;
+}
+
+void creds_act_on(const struct creds *c, int fd)
+{
+	if (may_lack_caps(c))
+		set_effective(c, knows_owner(c, fd) ? c->effective : 0);
+}
+
+void creds_act_anywhere(const struct creds *c)
+{
+	if (may_lack_caps(c))
+		set_effective(c, c->effective);
+}
+
+void creds_act_nowhere(const struct creds *c)
+{
+	if (may_lack_caps(c))
 		set_effective(c, 0);
 }

@@ -49,9 +49,15 @@ void creds_adopt(struct creds *c);
 int creds_enter(const struct creds *c);
 void creds_leave(const struct creds *c);
 
-/* creds_act_on() - inside: what is done until creds_leave() is done to the file that is open at fd,
- * or in that directory. Capabilities of another user namespace hold only if it knows the owner. */
+/* Inside, for a process in another user namespace, whose capabilities hold only for files whose
+ * owner that namespace knows. They are those that hold
+ *   creds_act_on()        for the file that is open at fd, or in that directory;
+ *   creds_act_anywhere()  for some file: all of them. Who does this judges by himself what came of
+ *                         it;
+ *   creds_act_nowhere()   for no file, as it is in the beginning. */
 void creds_act_on(const struct creds *c, int fd);
+void creds_act_anywhere(const struct creds *c);
+void creds_act_nowhere(const struct creds *c);
 
 /* An id of ours as the process knows it, or the one it has for those that it does not know. */
 uid_t creds_uid_inside(const struct creds *c, uid_t uid);

@@ -35,7 +35,7 @@ struct file_attr file_attr_of(const struct creds *c, const struct stat *st)
 	};
 }
 
-static uint64_t flags_by(ssize_t names_len)
+static uint64_t xattr_flags(ssize_t names_len)
 {
 	return names_len == 0 ? FILE_NO_XATTRS : 0;
 }
@@ -44,7 +44,7 @@ uint64_t file_flags(int fd)
 {
 	char path[RESOLVE_FD_PATH];
 
-	return flags_by(listxattr(resolve_fd_path(fd, path), NULL, 0));
+	return xattr_flags(listxattr(resolve_fd_path(fd, path), NULL, 0));
 }
 
 uint64_t file_flags_at(int dir, const char *name)
@@ -52,7 +52,7 @@ uint64_t file_flags_at(int dir, const char *name)
 	char dir_path[RESOLVE_FD_PATH], path[RESOLVE_FD_PATH + 1 + NAME_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s", resolve_fd_path(dir, dir_path), name);
-	return flags_by(llistxattr(path, NULL, 0));
+	return xattr_flags(llistxattr(path, NULL, 0));
 }
 
 static bool is_settled(const struct stat *st)

@@ -182,6 +182,7 @@ static int connect_file(int fd, const struct outbound *o)
 
 	if (file < 0)
 		return file;
+	creds_act_on(&o->target->creds, file);
 	resolve_fd_path(file, to.sun_path);
 	return connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
 }

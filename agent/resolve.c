@@ -4,6 +4,11 @@
  * What /proc/self/fd says of a file in another mount namespace begins at that namespace's root. A
  * target that was chroot(2)ed has a root further down, whose own name is cut off in front.
  *
+ * The capabilities of a target in a user namespace of its own hold in some directories and not in
+ * others (creds.h), ours in all or in none. So a path is tried without them. One that is not to be
+ * had so is opened with them, and the target may have it if it may search each directory that the
+ * path names and each that the result lies in; that of a link in a link is not looked at.
+ *
  * A network namespace has no files, and those of this machine are used. One that has a name may
  * have files of its own in /etc/netns/NAME: `ip netns exec` mounts each entry there over the one of
  * that name in /etc (ip-netns(8)), and so they are found there. */
@@ -88,12 +93,8 @@ static int open_from_root(
 	return open_at(t->root < 0 ? AT_FDCWD : t->root, path, &how);
 }
 
-int resolve_open(const struct target *t, const char *path, int flags, mode_t mode)
-{
-	return open_from_root(t, path, 0, flags, mode);
-}
-
-int resolve_open_from(const struct target *t, const char *path, size_t base, uint64_t resolve,
+/* Of what follows the first `base` bytes, if there are any. */
+static int open_from(const struct target *t, const char *path, size_t base, uint64_t resolve,
 	int flags, mode_t mode)
 {
 	struct open_how how = {
@@ -108,8 +109,68 @@ int resolve_open_from(const struct target *t, const char *path, size_t base, uin
 		return open_from_root(t, path, resolve, flags, mode);
 	memcpy(dir, path, base);
 	dir[base] = '\0';
-	fd = resolve_open(t, dir, O_PATH | O_DIRECTORY, 0);
+	fd = open_from_root(t, dir, 0, O_PATH | O_DIRECTORY, 0);
 	return fd < 0 ? fd : open_at(fd, path + base, &how);
+}
+
+/* --- a user namespace --- */
+
+/* Whether the target may search the directories in front of the path's last name. Where there is
+ * none, it is told by who opens the path. */
+static bool may_pass(const struct target *t, const char *path)
+{
+	char dir[PATH_MAX];
+
+	for (const char *p = path; *p; p += strcspn(p, "/")) {
+		cleanup_fd int fd = -1;
+
+		p += strspn(p, "/");
+		if (!*p)
+			break;
+		snprintf(dir, sizeof(dir), "%.*s", (int)(p - path), path);
+		creds_act_anywhere(&t->creds);
+		fd = open_from_root(t, dir, 0, O_PATH | O_DIRECTORY, 0);
+		if (fd < 0)
+			break;
+		creds_act_on(&t->creds, fd);
+		if (faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) < 0)
+			return false;
+	}
+	return true;
+}
+
+static int look_with_caps(
+	const struct target *t, const char *path, size_t base, uint64_t resolve, int flags)
+{
+	cleanup_fd int fd = -1;
+	char name[PATH_MAX];
+	ssize_t n;
+
+	if (!base && !may_pass(t, path))
+		return -EACCES;
+	creds_act_anywhere(&t->creds);
+	fd = open_from(t, path, base, resolve, flags, 0);
+	n = fd < 0 ? fd : resolve_name(t, fd, name);
+	if (n < 0)
+		return (int)n;
+	return may_pass(t, name) ? take_fd(&fd) : -EACCES;
+}
+
+int resolve_open(const struct target *t, const char *path, int flags, mode_t mode)
+{
+	return resolve_open_from(t, path, 0, 0, flags, mode);
+}
+
+int resolve_open_from(const struct target *t, const char *path, size_t base, uint64_t resolve,
+	int flags, mode_t mode)
+{
+	int fd = open_from(t, path, base, resolve, flags, mode);
+
+	if (fd != -EACCES || !(flags & O_PATH) || !t->creds.mapped)
+		return fd;
+	fd = look_with_caps(t, path, base, resolve, flags);
+	creds_act_nowhere(&t->creds);
+	return fd;
 }
 
 const char *resolve_fd_path(int fd, char path[RESOLVE_FD_PATH])
@@ -143,7 +204,7 @@ static ssize_t fd_name(int fd, char name[PATH_MAX])
  */
 static bool is_there(const struct target *t, int fd, const char *path)
 {
-	cleanup_fd int there = resolve_open(t, path, O_PATH | O_NOFOLLOW, 0);
+	cleanup_fd int there = open_from_root(t, path, 0, O_PATH | O_NOFOLLOW, 0);
 	struct stat a, b;
 
 	return there >= 0 && fstat(there, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev &&

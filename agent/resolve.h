@@ -24,7 +24,9 @@ struct place {
 bool resolve_take(struct span text, char path[PATH_MAX]);
 
 /* resolve_open() - open a path with flags and mode as open(2) has them. Magic links of the target's
- * /proc are not followed (ELOOP). The fd, which is the caller's, or -errno. */
+ * /proc are not followed (ELOOP). The fd, which is the caller's, or -errno. What is only looked at
+ * (O_PATH) is reached with the target's capabilities where they hold; none holds afterwards
+ * (creds_act_on()). */
 int resolve_open(const struct target *t, const char *path, int flags, mode_t mode);
 
 /* resolve_open_from() - the same for what follows the first `base` bytes, which name a directory,

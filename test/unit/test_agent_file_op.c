@@ -308,6 +308,9 @@ static void use_as_user(void)
 
 static void use_as_root_of_a_namespace(void)
 {
+	static const char *const unreachable[] = { "/closed/f", "/closed/none", "/closed/link",
+		"/into-closed", "/closed/../inside", "/insides/../closed/f" };
+
 	ask(&(struct asked){ FILE_OP_STAT, 0, 0, 0, "/inside", { 0 } });
 	assert_int_equal(attr()->uid, 7);
 	ask(&(struct asked){ FILE_OP_CHOWN, 0, 9, AS_IS, "/inside", { 0 } });
@@ -322,6 +325,18 @@ static void use_as_root_of_a_namespace(void)
 	assert_int_equal(attr()->uid, 0);
 	ask(&(struct asked){ FILE_OP_MKDIR, 0, 0700, 0, "/closed/d", { 0 } });
 	await("done(EACCES) ");
+	/* It may search the directories of its own users, and of others' only those that all may.
+	 */
+	ask(&(struct asked){ FILE_OP_STAT, 0, 0, 0, "/insides/d", { 0 } });
+	await("done(0) ");
+	ask(&(struct asked){ FILE_OP_STAT, 0, 0, 0, "/insides/none", { 0 } });
+	await("done(ENOENT) ");
+	ask(&(struct asked){ FILE_OP_MKDIR, 0, 0700, 0, "/insides/d/e", { 0 } });
+	await("done(0) ");
+	for (size_t i = 0; i < ARRAY_SIZE(unreachable); i++) {
+		ask(&(struct asked){ FILE_OP_STAT, 0, 0, 0, unreachable[i], { 0 } });
+		await("done(EACCES) ");
+	}
 }
 
 /* A process in a chroot(2) makes no user namespace, so the root is given to it here. */
@@ -356,6 +371,8 @@ static void the_rights_are_the_targets(void **state)
 	dir_file("closed/f", "", 0, 0, 0666);
 	dir_file("public/roots", "", 0, 0, 0666);
 	as_target(&user, use_as_user);
+	assert_int_equal(symlinkat("/inside", dir, "closed/link"), 0);
+	assert_int_equal(symlinkat("/closed/f", dir, "into-closed"), 0);
 	dir_file("inside", "", 100007, 100007, 0600);
 	mkdirat(dir, "insides", 0700);
 	fchownat(dir, "insides", 100007, 100007, 0);
