@@ -274,6 +274,12 @@ static void open_beneath(struct call *c, const struct request *request)
 	ask_agent(c, &there, &n);
 }
 
+/* An unnamed file that could not be written to: the kernel says so before it looks at the path. */
+static bool is_refused(uint64_t flags)
+{
+	return flags & __O_TMPFILE && (!is_tmpfile(flags) || !(flags & (O_WRONLY | O_RDWR)));
+}
+
 static void open_any(struct call *c, const struct request *request)
 {
 	uint64_t flags = request->how.flags;
@@ -283,7 +289,7 @@ static void open_any(struct call *c, const struct request *request)
 
 	if (is_of_names(c, request))
 		return;
-	if (!c->tracer->fs.on) {
+	if (!c->tracer->fs.on || is_refused(flags)) {
 		call_continue(c);
 		return;
 	}
