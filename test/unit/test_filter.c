@@ -63,7 +63,6 @@ struct outcome {
 #define WITH_SOCKETS (WITH_INCOMING | WITH_OUTGOING)
 #define ANY          (WITH_INCOMING | WITH_OUTGOING | WITH_NAMES)
 #define ANY_FILES    (WITH_FILES | WITH_WRITES)
-#define ANY_OPEN     (WITH_NAMES | ANY_FILES)
 #define TRAPPED      ENOSYS
 #define NO_FD        ((uint64_t)-1)
 
@@ -100,11 +99,6 @@ static const struct outcome outcomes[] = {
 	{ "recvfrom that does not", SYS_recvfrom, { NO_FD }, EBADF, NEVER },
 	{ "recvmsg", SYS_recvmsg, { NO_FD }, EBADF, WITH_SOCKETS },
 	{ "recvmmsg", SYS_recvmmsg, { NO_FD }, EBADF, WITH_SOCKETS },
-#ifdef SYS_open
-	{ "open", SYS_open, { 0 }, EFAULT, ANY_OPEN },
-#endif
-	{ "openat", SYS_openat, { NO_FD, 0 }, EFAULT, ANY_OPEN },
-	{ "openat2", SYS_openat2, { NO_FD, 0, 0, 0 }, EINVAL, ANY_OPEN },
 	{ "uname", SYS_uname, { 0 }, EFAULT, WITH_HOSTNAME },
 #ifdef __x86_64__
 	{ "x32 does not exist", 0x40000000 + SYS_bind, { 0 }, ENOSYS, NEVER },
@@ -115,7 +109,13 @@ static const struct outcome outcomes[] = {
  * which is an error of the kernel's when the row is off. */
 static bool is_about_files(const struct sysdef *d)
 {
-	return d->when == WHEN_FILES || d->when == WHEN_WRITES;
+	return d->when & (WHEN_FILES | WHEN_WRITES);
+}
+
+static unsigned switched_on_by(const struct sysdef *d)
+{
+	return (d->when & WHEN_NAMES ? WITH_NAMES : 0) | (d->when & WHEN_FILES ? ANY_FILES : 0) |
+	       (d->when & WHEN_WRITES ? WITH_WRITES : 0);
 }
 
 static int try_badly(const struct sysdef *d)
@@ -130,7 +130,7 @@ static const char *try_files(unsigned with, const int *native)
 {
 	for (size_t i = 0; i < sysdefs_len; i++) {
 		const struct sysdef *d = &sysdefs[i];
-		bool on = with & (d->when == WHEN_FILES ? ANY_FILES : WITH_WRITES);
+		bool on = with & switched_on_by(d);
 
 		if (!is_about_files(d) || (d->nr == SYS_sync && !on))
 			continue; /* to try sync(2) is to do it */
