@@ -98,7 +98,13 @@ build/current: $(BUILD)/mirrord-trace $(BUILD)/mirrord-agent
 $(BUILD)/test/unit/%: test/unit/%.c $(COMMON) | $(SKEL)
 	$(call say,TEST,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(C) -I. -Icommon -Itracer -Iagent -I$(BUILD)/agent -o $@ $< $(COMMON) $(UNIT_OBJS) -lcmocka -lseccomp -lpcre2-8 -lresolv -lxxhash
+	$(Q)$(C) -I. -Icommon -Itracer -Iagent -I$(BUILD)/agent -I$(BUILD)/test/unit -o $@ $< $(COMMON) $(UNIT_OBJS) -lcmocka -lseccomp -lpcre2-8 -lresolv -lxxhash
+
+# The table of system calls is tested without its handlers, whose names are taken from its header.
+$(BUILD)/test/unit/handlers.def: tracer/sysdef.h
+	$(Q)mkdir -p $(@D)
+	$(Q)sed -nE 's/^void (sys_\w+)\(.*/HANDLER(\1)/p; s/^int64_t (sys_\w+)\(.*/EXIT(\1)/p' $< >$@
+$(BUILD)/test/unit/test_filter: $(BUILD)/test/unit/handlers.def
 
 .PHONY: unit
 unit: $(UNIT)

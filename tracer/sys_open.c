@@ -313,6 +313,12 @@ static void open_any(struct call *c, const struct request *request)
 
 /* --- the calls --- */
 
+/* An unnamed file that could not be written to: the kernel says so before it looks at the path. */
+static bool is_refused(uint64_t flags)
+{
+	return flags & __O_TMPFILE && (!is_tmpfile(flags) || !(flags & (O_WRONLY | O_RDWR)));
+}
+
 static void open_at(struct call *c, uint64_t dirfd, uint64_t path, uint64_t flags, uint64_t mode)
 {
 	struct request request = {
@@ -321,6 +327,10 @@ static void open_at(struct call *c, uint64_t dirfd, uint64_t path, uint64_t flag
 		.how = { .flags = (uint32_t)flags },
 	};
 
+	if (is_refused(flags)) {
+		call_continue(c);
+		return;
+	}
 	/* openat(2) ignores a mode that it does not need, openat2(2) refuses it. */
 	if (flags & (O_CREAT | __O_TMPFILE))
 		request.how.mode = mode & 07777;

@@ -571,7 +571,7 @@ static int put_directory(struct tree *t, int dir, const char *name, const struct
 }
 
 /* The copy in `work` comes to its place. */
-static int place(struct tree *t, int dir, const char *name, bool is_made)
+static int put_in_place(struct tree *t, int dir, const char *name, bool is_made)
 {
 	if (is_made && linkat(t->work, COMING, dir, name, 0) == 0)
 		return unlinkat(t->work, COMING, 0) < 0 ? -errno : 0;
@@ -598,7 +598,7 @@ static int put_new(struct tree *t, int dir, const char *name, const struct stat 
 	else
 		r = prepare(t, e, node);
 	if (r == 0)
-		r = place(t, dir, name, !st && e->is_made);
+		r = put_in_place(t, dir, name, !st && e->is_made);
 	if (r < 0)
 		return give_up(t, *node, r);
 	if (st)
@@ -825,7 +825,7 @@ int tree_adopt(struct tree *t, const char *path, int fd, struct tree_node **node
 	*node = NULL;
 	r = adopt(t, fd, &former->attr, node);
 	if (r == 0)
-		r = place(t, dir, last, false);
+		r = put_in_place(t, dir, last, false);
 	if (r < 0)
 		return give_up(t, *node, r);
 	tree_name_gone(t, st.st_ino);

@@ -15,7 +15,12 @@ printf '#!/bin/sh\n"$@" | sort\n' >sorted && chmod +x sorted && provide sorted s
 
 reads() { [[ $1 != *${ONLY:-}* ]] || same_program "$1" "" "${@:2}"; }
 app_reads() { [[ $1 != *${ONLY:-}* ]] || same_program "$1" "--fs-read-only ^/app/" "${@:2}"; }
-writes() { [[ $1 != *${ONLY:-}* ]] || same_program "$1, --fs-mode write" "--fs-mode write" "${@:2}"; }
+writes() { [[ "$1, --fs-mode write" != *${ONLY:-}* ]] || same_program "$1, --fs-mode write" "--fs-mode write" "${@:2}"; }
+# Sources and the like are this machine's unless they are asked for.
+app_writes() {
+	[[ "$1, --fs-mode write" != *${ONLY:-}* ]] ||
+		same_program "$1, --fs-mode write" "--fs-mode write --fs-read-only ^/app/ --fs-read-write ^/srv/work/" "${@:2}"
+}
 
 # ---- reading -------------------------------------------------------------------------------------------------
 
@@ -76,8 +81,8 @@ reads "sqlite3, immutable" sqlite3 'file:/srv/work/database.db?immutable=1' 'sel
 # ---- writing -------------------------------------------------------------------------------------------------
 
 writes "Go" $T/bin/files-go write /srv/work
-writes "python" $python $T/bin/files.py write /srv/work
-writes "node" node $T/bin/files.js write /srv/work
+app_writes "python" $python $T/bin/files.py write /srv/work
+app_writes "node" node $T/bin/files.js write /srv/work
 writes "Java" java -cp $T/bin Tour write /srv/work
 
 # shellcheck disable=SC2016
@@ -89,8 +94,8 @@ writes "Java" java -cp $T/bin Tour write /srv/work
 		dd if=/data/lines of=blocks bs=1000 count=10 seek=20 conv=notrunc status=none; touch -d @1000000.5 log; touch -r log file; touch void/new
 		install -m 750 -d made; install -m 4711 other made/installed; rm -f void/new; cat log blocks | cksum'
 	writes "cp, mv, ln, rm" sh -c 'cd /srv/work; cp -a /data/dir copied; cp -p /data/small .; cp --sparse=always /data/echo e; mv file moved; mv copied/sub sub2
-		mv link void; ln other third; ln -s /data/small far; ln -sfn dir dirlink; rm -r full; rm -f nothing; rmdir sub2/subsub 2>&1; cp -r dir dir; mv -T dir/dir again 2>&1; ls -R'
-	writes "tar x" sh -c 'cd /srv/work; tar -C / -cf - app data/dir data/small data/hard1 data/hard2 data/fifo | tar -xpf - && tar -C /srv/work -cf - --sort=name --mtime=@0 app data | sha256sum'
+		mv link void; ln other third; ln -s /data/small far; ln -sfn dir dirlink; rm -r full; rm -f nothing; rmdir sub2/subsub 2>&1; cp -r dir again; mv -T again dir/dir; ls -R'
+	app_writes "tar x" sh -c 'cd /srv/work; tar -C / -cf - app data/dir data/small data/hard1 data/hard2 data/fifo | tar -xpf - && tar -C /srv/work -cf - --sort=name --mtime=@0 app data | sha256sum'
 	writes "unpack, pack, compress" sh -c 'cd /srv/work; gzip -k blocks; gzip -dc blocks.gz | cmp - blocks; gzip -n <other >o.gz; gunzip o.gz; rm blocks.gz; split -b 10000 blocks part-; cat part-* | cmp - blocks; rm part-*'
 	writes "chmod -R, chown -R" sh -c 'cd /srv/work; chmod -R u=rwX,go= dir; chmod 1777 void; chown -R 1000:1000 full; chown -h 5:6 link; chgrp 7 file; chmod -c u+s log'
 	writes "git" sh -c 'export GIT_AUTHOR_DATE=2020-01-01T00:00:00Z GIT_COMMITTER_DATE=2020-01-01T00:00:00Z; cd /srv/work && git init -q -b main r && cd r &&

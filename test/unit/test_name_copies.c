@@ -7,6 +7,7 @@
 #include "tracer/resolvconf.c"
 #include "tracer/tree.c"
 #include "tracer/tree_content.c"
+#include "tracer/tree_links.c"
 #include "tracer/tree_list.c"
 #include "tracer/tree_place.c"
 
