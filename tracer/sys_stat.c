@@ -447,6 +447,13 @@ static bool is_sane(const struct question *q)
 	       !(q->mask & STATX__RESERVED);
 }
 
+/* The mode of a copy says nothing of what the target's process may do. */
+static bool asks_rights_of_fd(const struct question *q, const struct fs_name *n)
+{
+	return q->op == FILE_OP_ACCESS && q->mask != F_OK && n->is_empty &&
+	       q->flags & AT_EMPTY_PATH;
+}
+
 static void ask(struct call *c, const struct question *q)
 {
 	struct fs_name n;
@@ -462,6 +469,8 @@ static void ask(struct call *c, const struct question *q)
 		call_return(c, r);
 	else if (q->is_link && answer_proc_link(c, q, &n))
 		return;
+	else if (asks_rights_of_fd(q, &n) && fs_name_of_fd(c, q->dirfd, &n))
+		ask_agent(c, q, &n);
 	else if (fs_is_remote(c, &n, &here))
 		ask_agent(c, q, &n);
 	else if (here)
