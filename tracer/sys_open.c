@@ -19,6 +19,9 @@
 #include "tracer.h"
 #include "util.h"
 
+/* O_TMPFILE has O_DIRECTORY in it. */
+#define TMPFILE_ALONE (O_TMPFILE & ~O_DIRECTORY)
+
 /* What an open asks for, in the form of openat2(2). */
 struct request {
 	uint64_t dirfd, path; /* the arguments */
@@ -248,7 +251,7 @@ static void open_here(struct call *c, const struct request *request, const char 
 	struct open_how how = request->how;
 	int fd;
 
-	if (how.flags & (O_CREAT | __O_TMPFILE))
+	if (how.flags & (O_CREAT | TMPFILE_ALONE))
 		how.mode &= ~(uint64_t)fs_guest_umask(c);
 	how.flags |= O_CLOEXEC | O_NOCTTY;
 	how.resolve = 0;
@@ -316,7 +319,7 @@ static void open_any(struct call *c, const struct request *request)
 /* An unnamed file that could not be written to: the kernel says so before it looks at the path. */
 static bool is_refused(uint64_t flags)
 {
-	return flags & __O_TMPFILE && (!is_tmpfile(flags) || !(flags & (O_WRONLY | O_RDWR)));
+	return flags & TMPFILE_ALONE && (!is_tmpfile(flags) || !(flags & (O_WRONLY | O_RDWR)));
 }
 
 static void open_at(struct call *c, uint64_t dirfd, uint64_t path, uint64_t flags, uint64_t mode)
@@ -332,7 +335,7 @@ static void open_at(struct call *c, uint64_t dirfd, uint64_t path, uint64_t flag
 		return;
 	}
 	/* openat(2) ignores a mode that it does not need, openat2(2) refuses it. */
-	if (flags & (O_CREAT | __O_TMPFILE))
+	if (flags & (O_CREAT | TMPFILE_ALONE))
 		request.how.mode = mode & 07777;
 	open_any(c, &request);
 }

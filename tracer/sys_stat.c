@@ -448,12 +448,12 @@ static bool is_sane(const struct question *q)
 }
 
 /* What the copy allows is no answer to what the target does. */
-static bool ask_access_of_fd(struct call *c, const struct question *q)
+static bool ask_access_of_fd(struct call *c, const struct question *q, const struct fs_name *given)
 {
 	const struct fs_policy *policy = c->tracer->fs.policy;
 	struct fs_name n;
 
-	if (!(q->flags & AT_EMPTY_PATH) || !fs_name_of_fd(c, q->dirfd, &n))
+	if (!given->is_empty || !(q->flags & AT_EMPTY_PATH) || !fs_name_of_fd(c, q->dirfd, &n))
 		return false;
 	if (q->mask & W_OK && fs_policy_decide(policy, n.path, FS_WRITES, NULL) != FS_REMOTE)
 		call_return(c, -EROFS);
@@ -475,9 +475,8 @@ static void ask(struct call *c, const struct question *q)
 	r = get_name(c, q, &n);
 	if (r < 0)
 		call_return(c, r);
-	else if (q->is_link && answer_proc_link(c, q, &n))
-		return;
-	else if (n.is_empty && q->op == FILE_OP_ACCESS && ask_access_of_fd(c, q))
+	else if ((q->is_link && answer_proc_link(c, q, &n)) ||
+		 (q->op == FILE_OP_ACCESS && ask_access_of_fd(c, q, &n)))
 		return;
 	else if (fs_is_remote(c, &n, &here))
 		ask_agent(c, q, &n);

@@ -65,8 +65,7 @@ mkfifo forever
 native_libc=musl
 target_as fs chroot /scratch $T/bin/musl/fs <>forever
 kind="chroot, "
-read_here "a small file" "slashes and dots" "links" "links that lead nowhere" "relative to a directory" \
-	"the working directory" "openat2" "what /proc says" "what is not there" "a directory's entries" \
+read_here "a small file" "slashes and dots" "links" "links that lead nowhere" "relative to a directory" "openat2" "what /proc says" "what is not there" "a directory's entries" \
 	"stat of what is open is stat of its name"
 target_back
 native_libc=glibc
