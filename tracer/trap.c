@@ -225,7 +225,7 @@ void call_open(struct call *c, int fd, const char *path, uint64_t flags)
 		open_again(c, path, flags & ~done);
 	} else {
 		snprintf(proc, sizeof(proc), "/proc/%d/fd/%d", getpid(), fd);
-		open_again(c, proc, flags & ~(done | O_NOFOLLOW | O_DIRECTORY));
+		open_again(c, proc, flags & ~(done | O_NOFOLLOW | O_TMPFILE));
 	}
 	c->lent = fd;
 }
