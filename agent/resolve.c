@@ -241,8 +241,10 @@ ssize_t resolve_name(const struct target *t, int fd, char path[PATH_MAX])
 	const char *rest, *own;
 	size_t len;
 
-	if (n < 0 || root_len < 0)
-		return MIN(n, root_len);
+	if (n < 0)
+		return n;
+	if (root_len < 0)
+		return root_len;
 	rest = beneath(name, root, (size_t)root_len);
 	if (!rest)
 		return -ENOENT;

@@ -783,7 +783,7 @@ void tree_link(struct tree *t, const char *from, const char *to)
 	node->attr.nlink++;
 	attr = node->attr;
 	tree_links_follow(t, fd, node);
-	if (tree_put(t, to, &attr, "", 0, NULL) == 0)
+	if (tree_put(t, to, &attr, "", 0, &node) == 0)
 		node->seen_ns = 0;
 }
 

@@ -61,6 +61,10 @@ static void hear_found(struct remote_query *q, int error, const struct remote_fo
 		tree_rename(&tree, f->path, f->more, q->msg.file_op.a);
 		return;
 	}
+	if (q->msg.type == MSG_file_op) {
+		tree_link(&tree, f->path, f->more);
+		return;
+	}
 	if (tree_put(&tree, f->path, f->attr, f->more, f->more_len, &node) < 0)
 		return;
 	if (f->content == FILE_BYTES)
@@ -141,10 +145,11 @@ static struct file_attr attr(struct reader *r)
 {
 	static const uint32_t types[] = { S_IFREG, S_IFREG, S_IFDIR, S_IFDIR, S_IFLNK, S_IFIFO,
 		S_IFSOCK, S_IFBLK, 0, S_IFMT };
-	uint8_t flags = byte(r);
+	uint8_t flags = byte(r), which = byte(r);
 	struct file_attr a = { .mode = types[flags % ARRAY_SIZE(types)] | (flags & 0777u),
 		.dev = 1,
-		.ino = byte(r) % 4u };
+		.ino = which % 4u,
+		.nlink = 1 + which / 128u };
 
 	if (flags & 128) {
 		a.size = number(r);
@@ -273,7 +278,8 @@ static void turn(void)
 static void ask_something(uint8_t how)
 {
 	struct remote_query *q = &asker.query;
-	int r = how % 4 == 3 ? remote_op(&remote, q, FILE_OP_RENAME, 0, how & 4, 0, "/a", "/b", 2)
+	enum file_op op = how & 8 ? FILE_OP_LINK : FILE_OP_RENAME;
+	int r = how % 4 == 3 ? remote_op(&remote, q, op, 0, how & 4, 0, "/a", "/b", 2)
 			     : remote_open(&remote, q, FILE_READ | FILE_CONTENT | FILE_LIST, 0, how,
 				       0, "/a");
 
@@ -324,17 +330,23 @@ static void check_outside(void)
 
 	if (stat(OUTSIDE, &st) < 0 || st.st_size != 7 || st.st_mode != (S_IFREG | 0600))
 		abort();
-	if (count_entries(place) != 2 || count_entries(tree.base) != 2 || count_entries(tree.work))
+	if (count_entries(place) != 2 || count_entries(tree.base) != 3 || count_entries(tree.work))
 		abort();
 }
 
 static void check_accounts(void)
 {
-	uint64_t held = 0;
+	uint64_t held = 0, more = 0, linked = 0;
 
-	htab_for_each (n, &tree.nodes)
-		held += container_of(n, struct tree_node, node)->held;
-	if (held != tree.bytes || held > BYTES_MAX)
+	htab_for_each (n, &tree.nodes) {
+		const struct tree_node *node = container_of(n, struct tree_node, node);
+
+		held += node->held;
+		more += node->more;
+		linked += node->linked;
+	}
+	if (held != tree.bytes || held > BYTES_MAX || more != tree.more ||
+		linked != tree.linked.count || linked != count_entries(tree.links))
 		abort();
 }
 
@@ -345,7 +357,8 @@ static void check_empty(void)
 	if (tree_list_begin(&l, &tree, "/") < 0)
 		abort();
 	tree_list_end(&l);
-	if (count_entries(tree.root) || tree.bytes || tree.nodes.count > 1)
+	if (count_entries(tree.root) || tree.bytes || tree.more || tree.linked.count ||
+		tree.nodes.count > 1)
 		abort();
 }
 

@@ -15,8 +15,8 @@ static struct loop loop;
 static struct mux mux; /* the agent's end */
 static int client_fd;
 static struct buf client_in;
-static bool client_lost;       /* the agent has given the link up */
-static char heard[16384];      /* "connecting connected(0) reset(104) " */
+static bool client_lost;                 /* the agent has given the link up */
+static char heard[16384];                /* "connecting connected(0) reset(104) " */
 static uint8_t bytes[PROTO_FILE_WINDOW]; /* of data, packets and datagrams, one after the other */
 static size_t nbytes;
 static struct msg last[256]; /* of each type; without spans */

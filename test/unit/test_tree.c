@@ -985,6 +985,9 @@ static void a_name_by_link(void)
 	assert_false(exists("/d/c"));
 	tree_link(&tree, "/a", "/d"); /* what was there is gone */
 	assert_copy("/d", "text");
+	tree_remove(&tree, "/d");
+	tree_link(&tree, "/a", "/a/b"); /* as no target can have it */
+	assert_true(S_ISDIR(stat_of("/a").st_mode));
 }
 
 /* Names are bounded as copies are. */
