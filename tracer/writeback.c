@@ -661,6 +661,7 @@ int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, c
 
 	if (node->writeback)
 		return file_opened_again(node->writeback, handle, want);
+	tree_written(node);
 	r = file_new(w, node, path_fd, path, handle, want);
 	if (r < 0)
 		say_close(w, handle);

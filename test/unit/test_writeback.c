@@ -116,6 +116,11 @@ struct tree_node *tree_node(const struct tree *t, int fd)
 	return NULL;
 }
 
+void tree_written(struct tree_node *node)
+{
+	assert_null(node->writeback);
+}
+
 void tree_unwritten(struct tree *t, struct tree_node *node)
 {
 	(void)t;
