@@ -633,6 +633,14 @@ static int file_new(struct writeback *w, struct tree_node *node, int path_fd, co
 	return 0;
 }
 
+/* What it has sent by now is there; of the rest it is to be told in the other way. */
+static void restart_pass(struct pass *p)
+{
+	if (p->begun)
+		close_fd(&p->pass.fd);
+	p->begun = false;
+}
+
 /* One handle is enough, but one that appends does not do for whoever does not. */
 static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t want)
 {
@@ -644,6 +652,8 @@ static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t
 		spare = f->sent.handle;
 		f->sent.handle = f->record->handle = handle;
 		f->sent.append = false;
+		restart_pass(&f->pass[0]);
+		restart_pass(&f->pass[1]);
 		r = know_content(f, f->sent.size);
 	}
 	if (want & FILE_TRUNC) {

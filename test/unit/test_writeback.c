@@ -584,6 +584,37 @@ static void a_file_opened_for_appending_and_otherwise(void **state)
 	file_gone(&f);
 }
 
+/* A pass is under way then. */
+static void a_file_opened_otherwise_while_it_is_sent(void **state)
+{
+	static uint8_t mib[1 << 20];
+	struct file f;
+	int plain;
+
+	(void)state;
+	file_make(&f, "0123456789", 10);
+	file_open(&f, 1, O_WRONLY | O_APPEND);
+	for (int i = 0; i < 16; i++) {
+		memset(mib, 'a' + i, sizeof(mib));
+		guest_writes(&f, mib, sizeof(mib));
+	}
+	agent.holds = true;
+	guest_says(1);
+	for (int i = 0; i < 10; i++)
+		turn();
+	assert_true(f.node->writeback->pass[0].begun);
+	plain = open_again(&f, 2, O_RDWR);
+	assert_int_equal(pwrite(plain, "X", 1, 3), 1);
+	assert_int_equal(pwrite(plain, "Y", 1, 15 << 20), 1);
+	agent.holds = false;
+	turn_until(is_same_file(&f));
+	close(plain);
+	close_fd(&f.fd);
+	turn_until(count_of(MSG_file_close) == 2);
+	assert_true(is_same_file(&f));
+	file_gone(&f);
+}
+
 /* One block of many was changed. */
 static void a_block_that_is_the_same_is_not_sent(void **state)
 {
@@ -1108,6 +1139,7 @@ int main(void)
 		test(of_a_log_lines_are_sent),
 		test(an_append_handle_gets_what_was_added),
 		test(a_file_opened_for_appending_and_otherwise),
+		test(a_file_opened_otherwise_while_it_is_sent),
 		test(a_block_that_is_the_same_is_not_sent),
 		test(an_opened_file_that_is_not_changed_sends_nothing),
 		test(holes_are_skipped),
