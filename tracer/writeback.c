@@ -657,7 +657,7 @@ static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t
 		r = know_content(f, f->sent.size);
 	}
 	if (want & FILE_TRUNC) {
-		f->sent.cut = true;
+		sent_cut(&f->sent, 0);
 		note_event(f, IN_MODIFY);
 	}
 	say_close(f->wb, spare);
@@ -799,6 +799,20 @@ bool writeback_sync(struct writeback *w, struct call *c, int fd)
 		call_park(c, false, barrier_cancel, b);
 	else
 		barrier_over(b);
+	return true;
+}
+
+bool writeback_truncate(struct writeback *w, int fd, uint64_t size, int *result)
+{
+	struct writeback_file *f = file_of(w, fd);
+
+	if (!f || !f->sent.append)
+		return false;
+	*result = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	if (*result == 0) {
+		sent_cut(&f->sent, size);
+		note_event(f, IN_MODIFY);
+	}
 	return true;
 }
 
