@@ -32,10 +32,37 @@ static void stop_filling(struct fetch *f)
 	f->listing.tree = NULL;
 }
 
+/* By its canonical name: the way there was gone, and decided about, already. */
+static bool ask_again(struct fetch *f)
+{
+	const uint32_t way = FILE_BENEATH | FILE_IN_ROOT | FILE_NO_XDEV;
+	uint32_t mode = f->query.msg.file_open.mode;
+	char *path = f->path;
+	int r;
+
+	fetch_close_handle(f);
+	f->path = NULL;
+	fetch_release(f);
+	f->base = 0;
+	f->repeated++;
+	r = fetch_start(f, f->want & ~way, mode, 0, f->from, path);
+	free(path);
+	if (r < 0)
+		f->want &= ~(uint32_t)FILE_WRITE; /* there is no handle */
+	return r == 0;
+}
+
+static bool may_repeat(const struct fetch *f)
+{
+	return f->repeated < FETCH_REPEATS && !(f->want & (FILE_EXCL | FILE_TRUNC));
+}
+
 static void finish(struct fetch *f)
 {
 	int error = f->failed;
 
+	if (error == ESTALE && f->path && may_repeat(f) && ask_again(f))
+		return;
 	if (error) {
 		fetch_close_handle(f);
 		fetch_release(f);
@@ -116,7 +143,17 @@ static int begin_listing(struct fetch *f)
 	return r;
 }
 
-/* 0 or -errno. */
+/* The guest has written to the file since it was asked for, and is done with that: the copy is
+ * newer. */
+static bool is_older(const struct fetch *f, const struct remote_found *found)
+{
+	cleanup_fd int fd = tree_at(&f->fs->tree, found->path);
+	const struct tree_node *node = fd < 0 ? NULL : tree_node(&f->fs->tree, fd);
+
+	return node && node->writes > found->writes;
+}
+
+/* 0 or -errno; -ESTALE: it is to be asked for again. */
 static int begin(struct fetch *f, const struct remote_found *found)
 {
 	struct tree *tree = &f->fs->tree;
@@ -125,6 +162,8 @@ static int begin(struct fetch *f, const struct remote_found *found)
 	f->path = strdup(found->path);
 	if (!f->path)
 		return -ENOMEM;
+	if (may_repeat(f) && is_older(f, found))
+		return -ESTALE;
 	f->copy = fs_put(f->fs, found, NULL);
 	if (f->copy < 0)
 		return f->copy;

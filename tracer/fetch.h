@@ -8,9 +8,13 @@
 
 struct fs;
 
+/* What is older by the time when it has come is asked for again, at most so often. */
+#define FETCH_REPEATS 8
+
 struct fetch {
 	struct remote_query query;
 	struct fs *fs;
+	unsigned repeated;
 	uint32_t want; /* enum file_want */
 	uint64_t from;
 	uint16_t base; /* file_open's */

@@ -345,13 +345,18 @@ static void count_epoch(struct fs *fs)
 
 int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **node)
 {
-	struct tree_node *unused;
+	struct tree_node *n;
 	int r;
 
 	count_epoch(fs);
-	r = tree_put(&fs->tree, found->path, found->attr, found->more, found->more_len,
-		node ? node : &unused);
-	return r < 0 ? r : tree_at(&fs->tree, found->path);
+	r = tree_put(&fs->tree, found->path, found->attr, found->more, found->more_len, &n);
+	if (r < 0)
+		return r;
+	if (n->writes > found->writes)
+		n->seen_ns = 0; /* that is not in what was said */
+	if (node)
+		*node = n;
+	return tree_at(&fs->tree, found->path);
 }
 
 static bool is_fresh(struct fs *fs, const struct tree_node *node)

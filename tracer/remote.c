@@ -135,7 +135,9 @@ static bool may_follow(const struct remote_query *q, const struct msg_file_opene
 
 static void got_opened(struct remote_query *q, const struct msg_file_opened *m)
 {
-	struct remote_found f = { .attr = &m->attr, .version = m->version, .content = m->content };
+	struct remote_found f = {
+		.attr = &m->attr, .version = m->version, .writes = q->writes, .content = m->content
+	};
 	char text[ANSWER_TEXT];
 
 	if (q->found) {
@@ -198,9 +200,10 @@ static void got_end(struct remote_query *q, const struct msg_file_end *m)
 
 static void got_done(struct remote_query *q, const struct msg_file_done *m)
 {
-	struct remote_found f = {
-		.attr = &m->attr, .version = m->version, .content = FILE_NOTHING
-	};
+	struct remote_found f = { .attr = &m->attr,
+		.version = m->version,
+		.writes = q->writes,
+		.content = FILE_NOTHING };
 	char text[ANSWER_TEXT];
 	bool is_pair = q->msg.file_op.op == FILE_OP_RENAME || q->msg.file_op.op == FILE_OP_LINK;
 
@@ -221,6 +224,7 @@ static void got_synced(struct remote_query *q, const struct msg_file_synced *m)
 {
 	struct remote_found f = { .attr = &m->attr,
 		.version = m->version,
+		.writes = q->writes,
 		.path = "",
 		.more = "",
 		.content = FILE_NOTHING };
@@ -339,6 +343,7 @@ static int ask(struct remote_query *q)
 			return r;
 		channel_widen(&q->ch, PROTO_FILE_WINDOW);
 	}
+	q->writes = q->remote->tracer->fs.tree.writes;
 	q->asked = true;
 	mux_send(mux_of(q), &q->msg);
 	return 0;

@@ -26,6 +26,7 @@ struct remote_query;
 struct remote_found {
 	const struct file_attr *attr;
 	uint64_t version;
+	uint64_t writes;  /* tree.writes when it was asked */
 	const char *path; /* canonical, terminated */
 	const char *more; /* a link's text, an attribute's value, …; terminated, may hold zeros */
 	size_t more_len;
@@ -54,9 +55,10 @@ struct remote_query {
 	uint16_t base;             /* file_open's, from the asker */
 	enum file_content follows; /* after found() */
 	bool found;
-	bool asked;     /* on this link */
-	struct msg msg; /* what was asked, for a new link */
-	char *text;     /* its bytes */
+	bool asked;      /* on this link */
+	uint64_t writes; /* tree.writes then */
+	struct msg msg;  /* what was asked, for a new link */
+	char *text;      /* its bytes */
 };
 
 struct remote {

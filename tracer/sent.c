@@ -245,6 +245,12 @@ static void cut_to(struct sent *s, struct mux *mux, uint64_t size)
 	forget_from(s, size);
 }
 
+void sent_cut(struct sent *s, uint64_t size)
+{
+	s->left = s->cut ? MIN(s->left, size) : size;
+	s->cut = true;
+}
+
 int sent_begin(struct sent *s, struct sent_pass *p, struct mux *mux, int fd, bool all)
 {
 	struct stat st;
@@ -255,8 +261,8 @@ int sent_begin(struct sent *s, struct sent_pass *p, struct mux *mux, int fd, boo
 	r = reserve(s, (uint64_t)st.st_size);
 	if (r < 0)
 		return r;
-	if (s->cut)
-		cut_to(s, mux, 0);
+	if (s->cut && s->left < s->size)
+		cut_to(s, mux, s->left);
 	s->cut = false;
 	if ((uint64_t)st.st_size < s->size)
 		cut_to(s, mux, (uint64_t)st.st_size);

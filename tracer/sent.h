@@ -24,12 +24,13 @@ struct sent {
 	uint32_t handle; /* the agent's */
 	bool append;     /* whose writes go to the end that the file has there: there is no other
 			    place, and no hashes are kept */
-	bool cut;        /* somebody has cut the file meanwhile: it is begun anew */
+	bool cut;        /* somebody has cut the file meanwhile, to `left` bytes if it had more */
 	bool unsure;     /* something was sent since this was last set to false */
 	bool news;       /* the same, of another asker */
 	uint64_t size;   /* of the target's file, as we have left it */
 	XXH128_hash_t *hash;
 	size_t nhash;
+	uint64_t left;
 };
 
 struct sent_pass {
@@ -57,5 +58,8 @@ int sent_begin(struct sent *s, struct sent_pass *p, struct mux *mux, int fd, boo
 
 /* sent_step() - one block more. 1: there may be more; 0: the pass is over; -errno: it is, too. */
 int sent_step(struct sent *s, struct sent_pass *p, struct mux *mux);
+
+/* sent_cut() - the copy was cut to that size, and may have got more since. */
+void sent_cut(struct sent *s, uint64_t size);
 
 #endif

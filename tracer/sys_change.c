@@ -561,6 +561,19 @@ void sys_truncate(struct call *c)
 				  .a = c->arg[1] });
 }
 
+/* What is only added to is cut in the target, too, before more is added. */
+void sys_ftruncate(struct call *c)
+{
+	struct writeback *w = &c->tracer->fs.writeback;
+	cleanup_fd int fd = writeback_is_idle(w) ? -1 : call_dup(c, c->arg[0]);
+	int result;
+
+	if (fd < 0 || !writeback_truncate(w, fd, c->arg[1], &result))
+		call_continue(c);
+	else
+		call_return(c, result);
+}
+
 /* --- times --- */
 
 static bool is_special(const struct timespec *t)

@@ -136,6 +136,7 @@ const struct sysdef sysdefs[] = {
 	ROW(removexattr, FILES, .args = "ss", .enter = sys_removexattr),
 	ROW(lremovexattr, FILES, .args = "ss", .enter = sys_lremovexattr),
 	ROW(fremovexattr, FILES, .args = "ds", .enter = sys_fremovexattr),
+	ROW(ftruncate, WRITES, .args = "dd", .enter = sys_ftruncate),
 	ROW(fsync, WRITES, .args = "d", .enter = sys_fsync),
 	ROW(fdatasync, WRITES, .args = "d", .enter = sys_fsync),
 	ROW(sync_file_range, WRITES, ONLY(IF_SET(3)), .args = "dddd", .enter = sys_fsync),

@@ -121,6 +121,7 @@ void sys_fchmod(struct call *c);
 void sys_fchownat(struct call *c);
 void sys_fchown(struct call *c);
 void sys_truncate(struct call *c);
+void sys_ftruncate(struct call *c);
 void sys_utimensat(struct call *c);
 void sys_utimes(struct call *c);
 void sys_futimesat(struct call *c);

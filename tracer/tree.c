@@ -184,9 +184,23 @@ void tree_name_gone(struct tree *t, uint64_t ino)
 	t->more--;
 }
 
+static void end_fills(struct tree_node *node)
+{
+	node->filling = false;
+	node->fills++;
+}
+
+void tree_written(struct tree_node *node)
+{
+	if (node->filling)
+		end_fills(node);
+}
+
 void tree_unwritten(struct tree *t, struct tree_node *node)
 {
 	node->writeback = NULL;
+	node->writes = ++t->writes;
+	end_fills(node);
 	if (node->gone)
 		node_free(t, node);
 }

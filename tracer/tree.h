@@ -44,6 +44,7 @@ struct tree_node {
 	bool gone;                /* it has no name any more; kept for writeback */
 	uint64_t seen_ns;         /* when attr was said; 0: long ago */
 	uint64_t epoch;           /* tree->epoch then */
+	uint64_t writes;          /* tree->writes when the guest was last done with writing to it */
 	struct hnode linked_node; /* by device and inode in the target */
 	bool linked;              /* it is the copy for each of several names (tree_links.c) */
 	uint32_t more;            /* how many names it has in the tree besides one */
@@ -61,10 +62,12 @@ struct tree {
 	char prefix[PROTO_FILE_PATH_MAX / 2]; /* the root's absolute path */
 	size_t prefix_len;                    /* 0: the tree is not open */
 	struct htab nodes, linked;
-	uint64_t more;  /* names that copies have besides one */
-	uint64_t epoch; /* counts what may have changed the target: bytes that came from it,
-			   and changes of our own */
-	uint64_t bytes; /* content held */
+	uint64_t more;   /* names that copies have besides one */
+	uint64_t epoch;  /* counts what may have changed the target: bytes that came from it,
+			    and changes of our own */
+	uint64_t writes; /* counts when the guest is done with writing to a copy: what was asked
+			    before is older than that copy */
+	uint64_t bytes;  /* content held */
 	uint64_t file_max, bytes_max;
 	bool privileged; /* owners can be set */
 };
@@ -108,8 +111,12 @@ int tree_parent(const struct tree *t, const char *path, const char **last);
  * instead. */
 struct tree_node *tree_node(const struct tree *t, int fd);
 
+/* tree_written() - the guest is about to write to the copy: content that is on its way into the
+ * copy itself ends here (-ESTALE). */
+void tree_written(struct tree_node *node);
+
 /* tree_unwritten() - writeback is done with the copy: node->writeback becomes NULL. A node whose
- * copy was removed meanwhile is freed. */
+ * copy was removed meanwhile is freed. All content that is on its way is older: it ends here. */
 void tree_unwritten(struct tree *t, struct tree_node *node);
 
 /* tree_put() - there shall be a copy of that type and with these attributes at path, directories

@@ -68,13 +68,17 @@ void tree_content_abort(struct tree_content *c)
 
 /* --- the beginning --- */
 
-/* Nobody sees the copy: what follows `from` goes. */
+/* Nobody sees the copy: what follows `from` goes. It keeps a size, since someone may begin to add
+ * to it. */
 static int begin_in_place(struct tree_content *c, struct tree_node *node)
 {
-	if (node->has_content && ftruncate(c->fd, (off_t)c->from) < 0)
+	uint64_t size = MAX(node->attr.size, c->from);
+
+	if (node->has_content &&
+		(ftruncate(c->fd, (off_t)c->from) < 0 || ftruncate(c->fd, (off_t)size) < 0))
 		return -errno;
 	if (node->has_content)
-		c->end = c->from;
+		c->end = size;
 	tree_drop_content(c->tree, node);
 	c->tree->bytes += c->kept;
 	node->held = c->kept;

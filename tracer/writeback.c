@@ -665,6 +665,14 @@ static int file_new(struct writeback *w, struct tree_node *node, int path_fd, co
 	return 0;
 }
 
+/* What it has sent by now is there; of the rest it is to be told in the other way. */
+static void restart_pass(struct pass *p)
+{
+	if (p->begun)
+		close_fd(&p->pass.fd);
+	p->begun = false;
+}
+
 /* One handle is enough, but one that appends does not do for whoever does not. */
 static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t want)
 {
@@ -676,10 +684,12 @@ static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t
 		spare = f->sent.handle;
 		f->sent.handle = f->record->handle = handle;
 		f->sent.append = false;
+		restart_pass(&f->pass[0]);
+		restart_pass(&f->pass[1]);
 		r = know_content(f, f->sent.size);
 	}
 	if (want & FILE_TRUNC) {
-		f->sent.cut = true;
+		sent_cut(&f->sent, 0);
 		note_event(f, IN_MODIFY);
 	}
 	say_close(f->wb, spare);
@@ -693,6 +703,7 @@ int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, c
 
 	if (node->writeback)
 		return file_opened_again(node->writeback, handle, want);
+	tree_written(node);
 	r = file_new(w, node, path_fd, path, handle, want);
 	if (r < 0)
 		say_close(w, handle);
@@ -820,6 +831,20 @@ bool writeback_sync(struct writeback *w, struct call *c, int fd)
 		call_park(c, false, barrier_cancel, b);
 	else
 		barrier_over(b);
+	return true;
+}
+
+bool writeback_truncate(struct writeback *w, int fd, uint64_t size, int *result)
+{
+	struct writeback_file *f = file_of(w, fd);
+
+	if (!f || !f->sent.append)
+		return false;
+	*result = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	if (*result == 0) {
+		sent_cut(&f->sent, size);
+		note_event(f, IN_MODIFY);
+	}
 	return true;
 }
 

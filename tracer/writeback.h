@@ -91,6 +91,11 @@ static inline bool writeback_is_idle(const struct writeback *w)
  * does the call then. False: there is nothing of ours behind fd, and the call was left alone. */
 bool writeback_sync(struct writeback *w, struct call *c, int fd);
 
+/* writeback_truncate() - ftruncate(2) of the guest's descriptor, in *result 0 or -errno, for a file
+ * that is only added to: what was added is found by its size, which would not tell. False: it is
+ * none, and was left alone. */
+bool writeback_truncate(struct writeback *w, int fd, uint64_t size, int *result);
+
 /* writeback_process_ends() - a process that may have mapped copies is ending, or executes another
  * program. */
 void writeback_process_ends(struct writeback *w);

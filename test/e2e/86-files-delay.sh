@@ -51,6 +51,21 @@ is "an appended log: it is there" "$(cksum <$root/srv/work/log)" "$(cat <(echo f
 turns "64 MiB written" 200 "--fs-mode write" dd if=/data/big of=/srv/work/new bs=16k conv=fsync status=none
 ok "64 MiB written: they are there" cmp $root/data/big $root/srv/work/new
 
+# Answers about a file come when another program of the guest has written to it already.
+provide "$here/guest/sharers.py" sharers.py
+for how in append append-anew slots; do
+	work_anew
+	slow_link 5
+	via="$mirrord_trace --agent unix:$T/slow.sock"
+	# shellcheck disable=SC2046
+	is "six programs, one file: $how" \
+		"$(timeout "$PATIENCE" $(beneath_root --fs-mode write) $python $T/bin/sharers.py $how /srv/work/new 2>&1)" end
+	via=
+	end_slow_link
+	is "six programs, one file: $how: the target has it all" "$(sort $root/srv/work/new | cksum)" \
+		"$(for writer in {0..5}; do for i in {0..49}; do printf '%3d %4d\n' $writer $i; done; done | sort | cksum)"
+done
+
 nothing_kept "after all of them"
 nothing_left "after all of them"
 finish

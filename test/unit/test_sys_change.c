@@ -125,6 +125,12 @@ void call_continue(struct call *c)
 	asked.continued = true;
 }
 
+bool writeback_truncate(struct writeback *w, int fd, uint64_t size, int *result)
+{
+	(void)w, (void)fd, (void)size, (void)result;
+	return false;
+}
+
 /* Descriptor 9 has O_PATH. */
 int call_dup(const struct call *c, uint64_t fd)
 {
@@ -379,6 +385,7 @@ static const struct {
 	{ sys_setxattr, { P("/r/f"), P("user.a"), P("v"), XATTR_SIZE_MAX + 1 }, -E2BIG },
 	{ sys_setxattr, { P("/r/f"), P(""), P("v"), 1 }, -ERANGE },
 	{ sys_setxattr, { P("/r/f"), P("user.a"), 1, 1 }, -EFAULT },
+	{ sys_ftruncate, { 7, 0 }, 1 },
 	{ sys_fsync, { 7 }, 1 },
 	{ sys_sync, { 0 }, 1 },
 	{ sys_msync, { 0, 0, MS_ASYNC }, 1 },

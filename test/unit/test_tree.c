@@ -685,6 +685,48 @@ static void contents_at_once(void)
 	}
 }
 
+/* What the guest has written is newer than content that was on its way meanwhile. */
+static void content_that_is_older(void)
+{
+	struct tree_node *node = put_text("/f", 1, "former");
+	struct file_attr attr = attr_of(S_IFREG | 0644, 1, 5);
+	cleanup_fd int reader = open_at("/f", O_RDONLY);
+	struct tree_content c;
+
+	assert_int_equal(tree_content_begin(&c, &tree, "/f", 0), 0);
+	assert_int_equal(tree_content_data(&c, 0, "older", 5), 0);
+	tree_written(node);
+	node->writeback = (void *)1;
+	tree_unwritten(&tree, node);
+	assert_int_equal(node->writes, tree.writes);
+	assert_int_equal(tree_content_end(&c, &attr, 5, 2), 0);
+	assert_copy("/f", "former");
+	assert_int_equal(node->version, 9);
+}
+
+/* Who only adds to a file does not wait for its content: it has its size all the time. */
+static void adding_while_content_comes(void)
+{
+	struct tree_node *node = put_text("/f", 1, "former");
+	struct file_attr attr = attr_of(S_IFREG | 0644, 1, 8);
+	struct tree_content c;
+
+	put("/f", &attr);
+	assert_int_equal(tree_content_begin(&c, &tree, "/f", 0), 0);
+	assert_true(c.beside < 0);
+	assert_int_equal(stat_of("/f").st_size, 8);
+	assert_int_equal(tree_content_data(&c, 0, "what", 4), 0);
+	assert_int_equal(stat_of("/f").st_size, 8);
+	tree_written(node);
+	assert_false(node->filling);
+	assert_int_equal(tree_content_data(&c, 4, "ever and more", 13), 0);
+	assert_int_equal(stat_of("/f").st_size, 8);
+	assert_int_equal(tree_content_end(&c, &attr, 17, 2), -ESTALE);
+	assert_false(node->has_content);
+	assert_int_equal(stat_of("/f").st_size, 8);
+	assert_int_equal(tree.bytes, 0);
+}
+
 static void content_of_a_copy_that_goes(void)
 {
 	struct file_attr attr = attr_of(S_IFREG | 0644, 1, 3),
@@ -1143,6 +1185,8 @@ static const struct {
 	CASE(content_is_bounded),
 	CASE(impossible_content),
 	CASE(contents_at_once),
+	CASE(content_that_is_older),
+	CASE(adding_while_content_comes),
 	CASE(content_of_a_copy_that_goes),
 	CASE(put_during_content),
 	CASE(content_of_a_program),

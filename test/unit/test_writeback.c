@@ -116,6 +116,11 @@ struct tree_node *tree_node(const struct tree *t, int fd)
 	return NULL;
 }
 
+void tree_written(struct tree_node *node)
+{
+	assert_null(node->writeback);
+}
+
 void tree_unwritten(struct tree *t, struct tree_node *node)
 {
 	(void)t;
@@ -576,6 +581,70 @@ static void a_file_opened_for_appending_and_otherwise(void **state)
 	close_fd(&f.fd);
 	turn_until(count_of(MSG_file_close) == 2);
 	assert_null(f.node->writeback);
+	file_gone(&f);
+}
+
+/* A pass is under way then. */
+static void a_file_opened_otherwise_while_it_is_sent(void **state)
+{
+	static uint8_t mib[1 << 20];
+	struct file f;
+	int plain;
+
+	(void)state;
+	file_make(&f, "0123456789", 10);
+	file_open(&f, 1, O_WRONLY | O_APPEND);
+	for (int i = 0; i < 16; i++) {
+		memset(mib, 'a' + i, sizeof(mib));
+		guest_writes(&f, mib, sizeof(mib));
+	}
+	agent.holds = true;
+	guest_says(1);
+	for (int i = 0; i < 10; i++)
+		turn();
+	assert_true(f.node->writeback->pass[0].begun);
+	plain = open_again(&f, 2, O_RDWR);
+	assert_int_equal(pwrite(plain, "X", 1, 3), 1);
+	assert_int_equal(pwrite(plain, "Y", 1, 15 << 20), 1);
+	agent.holds = false;
+	turn_until(is_same_file(&f));
+	close(plain);
+	close_fd(&f.fd);
+	turn_until(count_of(MSG_file_close) == 2);
+	assert_true(is_same_file(&f));
+	file_gone(&f);
+}
+
+/* ftruncate(2), and more is written than there was. */
+static void an_appended_file_is_cut(void **state)
+{
+	static const uint64_t sizes[] = { 0, 3, 11, 13, 40 };
+	int result = 1;
+	struct file f;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		file_make(&f, "first line\n", 11);
+		file_open(&f, 1, O_WRONLY | O_APPEND);
+		guest_writes(&f, "and more", 8);
+		if (i % 2)
+			turn_until(agent.bytes == 8);
+		assert_true(writeback_truncate(wb, f.fd, sizes[i], &result));
+		assert_int_equal(result, 0);
+		guest_writes(&f, "this is more than was cut off", 29);
+		close_fd(&f.fd);
+		turn_until(count_of(MSG_file_close) == 1);
+		assert_true(is_same_file(&f));
+		file_gone(&f);
+		f.node->ino = 0; /* another file may get it */
+		forget_log();
+	}
+	file_make(&f, "", 0);
+	assert_false(writeback_truncate(wb, f.copy, 0, &result));
+	file_open(&f, 1, O_WRONLY);
+	assert_false(writeback_truncate(wb, f.fd, 0, &result));
+	close_fd(&f.fd);
+	file_open(&f, 2, O_WRONLY);
 	file_gone(&f);
 }
 
@@ -1238,6 +1307,8 @@ int main(void)
 		test(of_a_log_lines_are_sent),
 		test(an_append_handle_gets_what_was_added),
 		test(a_file_opened_for_appending_and_otherwise),
+		test(a_file_opened_otherwise_while_it_is_sent),
+		test(an_appended_file_is_cut),
 		test(a_block_that_is_the_same_is_not_sent),
 		test(an_opened_file_that_is_not_changed_sends_nothing),
 		test(holes_are_skipped),
