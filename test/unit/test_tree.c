@@ -698,6 +698,8 @@ static void content_that_is_older(void)
 	tree_written(node);
 	node->writeback = (void *)1;
 	tree_unwritten(&tree, node);
+	node = tree_node(&tree, reader);
+	assert_non_null(node);
 	assert_int_equal(node->writes, tree.writes);
 	assert_int_equal(tree_content_end(&c, &attr, 5, 2), 0);
 	assert_copy("/f", "former");
