@@ -359,11 +359,27 @@ int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **n
 	return tree_at(&fs->tree, found->path);
 }
 
-static bool is_fresh(struct fs *fs, const struct tree_node *node)
+static bool is_within(uint64_t since_ns, unsigned ms)
+{
+	return now_ns() - since_ns < ms * UINT64_C(1000000);
+}
+
+/* Each entry is believed once, with all that is asked of it in one go. */
+static bool is_on_walk(const struct fs_walk *w, const struct tree_node *node)
+{
+	return is_within(w->at_ns, FS_WALK_PAUSE_MS) && is_within(node->seen_ns, FS_WALK_MS) &&
+	       (!node->walked || w->ino == node->ino);
+}
+
+static bool is_fresh(struct fs *fs, struct tree_node *node)
 {
 	count_epoch(fs);
-	return node->seen_ns && node->epoch == fs->tree.epoch &&
-	       now_ns() - node->seen_ns < FS_FRESH_MS * UINT64_C(1000000);
+	if (!node->listed || !node->seen_ns || node->epoch != fs->tree.epoch ||
+		(!is_within(node->seen_ns, FS_FRESH_MS) && !is_on_walk(&fs->walk, node)))
+		return false;
+	fs->walk = (struct fs_walk){ node->ino, now_ns() };
+	node->walked = true;
+	return true;
 }
 
 static int fresh_name_file(struct fs *fs, const char *path, bool follow)
@@ -380,7 +396,7 @@ int fs_fresh(struct fs *fs, const struct fs_name *n, bool follow)
 	bool plain = strcmp(n->full, n->path) == 0;
 	int name_file = plain ? fresh_name_file(fs, n->path, follow) : -1;
 	cleanup_fd int fd = plain ? tree_at(&fs->tree, n->path) : -1;
-	const struct tree_node *node = fd < 0 ? NULL : tree_node(&fs->tree, fd);
+	struct tree_node *node = fd < 0 ? NULL : tree_node(&fs->tree, fd);
 
 	if (name_file >= 0)
 		return name_file;

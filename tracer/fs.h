@@ -22,6 +22,11 @@ struct tracer;
  * target or the guest changed something meanwhile (tree.epoch). */
 #define FS_FRESH_MS 1000
 
+/* Who asks about one entry after the other, without such a pause, may take so long in all: of a
+ * large directory the last entries would else be asked about one by one. */
+#define FS_WALK_PAUSE_MS 100
+#define FS_WALK_MS       30000
+
 struct fs {
 	struct tracer *tracer;
 	struct fs_policy *policy;
@@ -31,6 +36,10 @@ struct fs {
 	struct fs_watches watches;
 	struct name_copies names;
 	struct xattr_lacks lacks;
+	struct fs_walk {
+		uint64_t ino; /* of the copy that was asked about last */
+		uint64_t at_ns;
+	} walk;
 	uint64_t heard; /* link.mux.heard, as far as the tree's epoch counts it */
 	bool on;        /* some path may be the target's */
 };

@@ -226,6 +226,7 @@ static int node_new(struct tree *t, uint64_t ino, struct tree_node **node)
 void tree_said(struct tree *t, struct tree_node *node, const struct file_attr *attr)
 {
 	node->attr = *attr;
+	node->listed = node->walked = false;
 	node->seen_ns = now_ns();
 	node->epoch = t->epoch;
 }

@@ -48,6 +48,8 @@ struct tree_node {
 	struct hnode linked_node; /* by device and inode in the target */
 	bool linked;              /* it is the copy for each of several names (tree_links.c) */
 	uint32_t more;            /* how many names it has in the tree besides one */
+	bool listed;              /* attr came with a listing */
+	bool walked;              /* and was asked for since then (fs.c) */
 	struct writeback_file
 		*writeback; /* it is or was opened for writing, or NULL (writeback.c) */
 };

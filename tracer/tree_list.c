@@ -174,23 +174,23 @@ int tree_list_entry(struct tree_listing *l, const struct file_attr *said, const 
 	char terminated[NAME_MAX + 1];
 	struct tree_listed *listed;
 	struct tree_node *node;
-	int r;
+	int r = 0;
 
 	if (!tree_is_component(name, name_len))
 		return -EPROTO;
 	memcpy(terminated, name, name_len);
 	terminated[name_len] = '\0';
 	listed = find(l, terminated);
-	if (listed) {
+	node = listed ? tree_node_by_ino(l->tree, listed->ino) : NULL;
+	if (listed)
 		listed->named = true;
-		node = tree_node_by_ino(l->tree, listed->ino);
-		if (node && is_as_before(node, &attr)) {
-			tree_said(l->tree, node, &attr);
-			return 0;
-		}
-	}
 	e.is_made = l->watched && !listed && !(l->moved && strcmp(l->moved, terminated) == 0);
-	r = tree_put_at(l->tree, l->dir, terminated, &e, &node);
+	if (node && is_as_before(node, &attr))
+		tree_said(l->tree, node, &attr);
+	else
+		r = tree_put_at(l->tree, l->dir, terminated, &e, &node);
+	if (r >= 0)
+		node->listed = true;
 	return r < 0 ? r : 0;
 }
 
@@ -206,6 +206,14 @@ static void remove_entry(struct tree_listing *l, const struct tree_listed *entry
 		tree_discard(l->tree, l->dir, name, &st);
 }
 
+static void believe_directory(const struct tree_listing *l)
+{
+	struct tree_node *node = tree_node(l->tree, l->dir);
+
+	if (node && node->seen_ns)
+		node->listed = true; /* it was said with the entries */
+}
+
 int tree_list_end(struct tree_listing *l)
 {
 	int r;
@@ -214,6 +222,7 @@ int tree_list_end(struct tree_listing *l)
 		if (!l->entries[i].named)
 			remove_entry(l, &l->entries[i]);
 	}
+	believe_directory(l);
 	r = tree_keep_times(l->tree, l->dir);
 	forget_listing(l);
 	return r;
