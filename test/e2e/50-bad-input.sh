@@ -78,7 +78,8 @@ for lie in unknown-message not-zero too-long-a-frame short-body long-body wrong-
 	await says liar.out ready
 	"${with[@]}" --agent "unix:$T/liar.sock" --steal -- "$guests/glibc/httpd" 80 >out 2>err &
 	ends "a peer that greets and then sends $lie" $! 125
-	is "a peer that greets and then sends $lie: one line" "$(grep -c ^mirrord-trace: err) of $(wc -l <err)" "1 of 1"
+	# The guest may say something, too, of a listen() that failed.
+	is "a peer that greets and then sends $lie: one line" "$(grep -c ^mirrord-trace: err) line" "1 line"
 	status_of $liar
 	rm -f liar.sock liar.out
 done
