@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -124,6 +125,9 @@ static void forget_change(struct call *c)
 {
 	free((void *)c->change.bytes);
 	c->change = (struct call_change){ 0 };
+	if (c->lent_mode)
+		fchmod(c->lent, c->lent_mode & 07777);
+	c->lent_mode = 0;
 	close_fd(&c->lent);
 	close_fd(&c->opened);
 }
@@ -189,6 +193,20 @@ static void open_again(struct call *c, const char *path, uint64_t flags)
 	call_rewrite(c, &change);
 }
 
+/* Whether the file may be opened was decided already; its mode may forbid that to its owner, as
+ * whom the guest opens it if it is not root. */
+static void lend(struct call *c, int fd, uint64_t flags)
+{
+	struct stat st;
+
+	c->lent = fd;
+	if (flags & O_PATH || geteuid() == 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+		(st.st_mode & 0600) == 0600)
+		return;
+	if (fchmod(fd, (st.st_mode & 07777) | 0600) == 0)
+		c->lent_mode = st.st_mode;
+}
+
 /* A descriptor made by O_PATH is not given to others (fget(), linux/fs/file.c). */
 static bool may_install(const struct call *c, uint64_t flags)
 {
@@ -221,13 +239,13 @@ void call_open(struct call *c, int fd, const char *path, uint64_t flags)
 		install_opened(c);
 		return;
 	}
+	lend(c, fd, flags);
 	if (path && strlen(path) < PATH_MAX) {
 		open_again(c, path, flags & ~done);
 	} else {
 		snprintf(proc, sizeof(proc), "/proc/%d/fd/%d", getpid(), fd);
 		open_again(c, proc, flags & ~(done | O_NOFOLLOW | O_TMPFILE));
 	}
-	c->lent = fd;
 }
 
 void call_park(struct call *c, bool interruptible, void (*cancel)(struct call *c), void *data)

@@ -75,6 +75,7 @@ struct call {
 	struct call_change change; /* of a rewritten call; it owns the bytes */
 	uint64_t scratch;          /* where they are, or 0 */
 	int lent;                  /* a descriptor of ours that the guest opens by /proc, or -1 */
+	unsigned lent_mode;        /* to go back to when it has, or 0 */
 	int opened;                /* one that it is to be given and was away for, or -1 */
 	bool opened_cloexec;
 	struct user_regs_struct regs; /* to go back to after the mmap */
