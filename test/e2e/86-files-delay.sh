@@ -63,7 +63,7 @@ for how in append append-anew slots; do
 	via=
 	end_slow_link
 	is "six programs, one file: $how: the target has it all" "$(sort $root/srv/work/new | cksum)" \
-		"$(for writer in {0..5}; do for i in {0..49}; do printf '%3d %4d\n' $writer $i; done; done | sort | cksum)"
+		"$(for writer in {0..5}; do for i in {0..49}; do printf '%3d %4d\n' "$writer" "$i"; done; done | sort | cksum)"
 done
 
 nothing_kept "after all of them"
