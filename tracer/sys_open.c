@@ -82,12 +82,24 @@ static int open_copy(const struct opening *o)
 	return fd < 0 ? -errno : fd;
 }
 
+/* The target's process may write to it and not read it: its blocks around what the guest writes are
+ * not known. */
+static bool is_blind(const struct fetch *f, const struct tree_node *node)
+{
+	return f->want & FILE_WRITE && f->want & FILE_CONTENT && S_ISREG(f->attr.mode) &&
+	       !node->has_content;
+}
+
 /* What a descriptor for writing, or one that stays, brings with it. 0 or -errno. */
 static int attend_copy(struct opening *o)
 {
 	struct fetch *f = &o->fetch;
 	struct tree_node *node = tree_node(&f->fs->tree, f->copy);
 
+	if (is_blind(f, node)) {
+		fetch_close_handle(f);
+		return -EACCES;
+	}
 	if (f->want & FILE_WRITE)
 		return writeback_opened(
 			&f->fs->writeback, node, f->copy, f->path, f->query.id, f->want);

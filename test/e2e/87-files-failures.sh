@@ -58,6 +58,17 @@ guest "" sh -c 'echo x >/data/small'
 like "written to in mode read: this machine has no such directory" "$status $(cat err)" "[12] *"
 is "written to in mode read: the target's is as it was" "$(<$root/data/small)" "hello from the target"
 
+# What may be written to and not read: where it is only added to, or begun anew.
+echo "not for you" >$root/srv/work/blind
+chmod 0222 $root/srv/work/blind
+target_as sleep setpriv --reuid 65534 --regid 65534 --clear-groups sleep infinity
+guest "--fs-mode write" sh -c 'cd /srv/work && dd of=blind conv=notrunc status=none <file; echo more >>blind'
+is "a file that may not be read: it is not written into" "$(grep -c 'Permission denied' err) $(<$root/srv/work/blind)" "1 not for you
+more"
+guest "--fs-mode write" sh -c 'cd /srv/work && echo another >blind'
+is "a file that may not be read: it can be another" "$status $(<$root/srv/work/blind)" "0 another"
+target_back
+
 # ---- the link is cut in the middle ------------------------------------------------------------------------------------------
 
 # cut BYTES OPTIONS PROGRAM...: after so many bytes.
