@@ -89,7 +89,7 @@ static int check_type(const struct stat *st)
 /* Whether the path itself is opened: a file may have to be made there. */
 static bool by_path(const struct request *q)
 {
-	return q->want & FILE_CREATE;
+	return (q->want & (FILE_CREATE | FILE_PATH)) == FILE_CREATE;
 }
 
 static int open_as(const struct request *q, const struct opened *o, int access)
@@ -126,13 +126,17 @@ static int look(const struct request *q, struct opened *o)
 	return fstat(o->place, &o->st) < 0 ? -errno : 0;
 }
 
-static int check_exec(const struct request *q, const struct opened *o)
+/* The rights that no open would ask for. */
+static int check_rights(const struct request *q, const struct opened *o)
 {
-	if (!(q->want & FILE_EXEC))
+	const uint32_t make = FILE_PATH | FILE_CREATE;
+	int mode = (q->want & FILE_EXEC ? X_OK : 0) | ((q->want & make) == make ? W_OK : 0);
+
+	if (!mode)
 		return 0;
 	if (S_ISDIR(o->st.st_mode) ? !(q->want & FILE_DIRECTORY) : !S_ISREG(o->st.st_mode))
 		return -EACCES;
-	return faccessat(o->place, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) < 0 ? -errno : 0;
+	return faccessat(o->place, "", mode, AT_EMPTY_PATH | AT_EACCESS) < 0 ? -errno : 0;
 }
 
 /* Open what the guest wants to have open. */
@@ -165,7 +169,7 @@ static int open_found(const struct request *q, struct opened *o)
 	if ((r == -ENOENT || r == -ENOTDIR) && by_path(q))
 		return create(q, o);
 	if (r == 0)
-		r = check_exec(q, o);
+		r = check_rights(q, o);
 	if (r < 0 || q->want & FILE_PATH)
 		return r;
 	r = check_type(&o->st);

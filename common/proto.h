@@ -74,7 +74,8 @@ enum file_want {
 	FILE_TRUNC = 1 << 5,     /* O_TRUNC */
 	FILE_DIRECTORY = 1 << 6, /* O_DIRECTORY */
 	FILE_NOFOLLOW = 1 << 7,  /* O_NOFOLLOW */
-	FILE_PATH = 1 << 8,      /* O_PATH: no right is asked for, and nothing is opened */
+	FILE_PATH = 1 << 8,      /* O_PATH: no right is asked for, and nothing is opened; with
+				    FILE_CREATE and FILE_DIRECTORY that to make something in it */
 	FILE_CONTENT = 1 << 9,   /* a regular file's content, unless its version is `known` */
 	FILE_LIST = 1 << 10,     /* a directory's entries */
 	FILE_EXEC = 1 << 11,     /* the right to execute it, or to enter it, is asked for */

@@ -155,7 +155,7 @@ static const struct {
 	{ RESOLVE_NO_XDEV, FILE_NO_XDEV },
 };
 
-/* An unnamed file is made beside the copies of its directory, when there is a way to it. */
+/* An unnamed file is made beside the copies of its directory, if it could be made in that. */
 static uint32_t want_of(const struct open_how *how)
 {
 	uint64_t flags = how->flags;
@@ -167,7 +167,7 @@ static uint32_t want_of(const struct open_how *how)
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
 		way |= how->resolve & ways[i].resolve ? ways[i].want : 0;
 	if (is_tmpfile(flags))
-		return FILE_PATH | FILE_DIRECTORY | FILE_EXEC | way;
+		return FILE_PATH | FILE_DIRECTORY | FILE_EXEC | FILE_CREATE | way;
 	if (flags & O_PATH)
 		return FILE_PATH | (want & (FILE_DIRECTORY | FILE_NOFOLLOW)) | way;
 	want |= way;
@@ -327,7 +327,10 @@ static void open_at(struct call *c, uint64_t dirfd, uint64_t path, uint64_t flag
 	/* openat(2) ignores a mode that it does not need, openat2(2) refuses it. */
 	if (flags & (O_CREAT | __O_TMPFILE))
 		request.how.mode = mode & 07777;
-	open_any(c, &request);
+	if (is_tmpfile(flags) && !(flags & O_ACCMODE))
+		call_return(c, -EINVAL);
+	else
+		open_any(c, &request);
 }
 
 #ifdef SYS_open

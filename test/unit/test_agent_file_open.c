@@ -135,6 +135,9 @@ static void an_open_has_the_kernels_errno(void **state)
 		{ FILE_EXEC, "/f", "opened(EACCES,0) eof ", NULL },
 		{ FILE_EXEC | C0, "/x", "opened(0,2) data(0,1) end(0,1) eof ", "/x" },
 		{ FILE_EXEC, "/d", "opened(EACCES,0) eof ", NULL },
+		{ FILE_PATH | FILE_DIRECTORY | C, "/d", "opened(0,0) eof ", "/d" },
+		{ FILE_PATH | FILE_DIRECTORY | C, "/unmade", "opened(ENOENT,0) eof ", NULL },
+		{ R, "/unmade", "opened(ENOENT,0) eof ", NULL },
 	};
 
 	(void)state;
@@ -618,6 +621,8 @@ static void use_as_user(void)
 	await("opened(0,3) end(0,0) eof ");
 	assert_int_equal(last[MSG_file_entry].file_entry.attr.mode, S_IFREG);
 	ask(FILE_READ | FILE_LIST, "/secret");
+	await("opened(EACCES,0) eof ");
+	ask(FILE_PATH | FILE_DIRECTORY | FILE_CREATE, "/secret");
 	await("opened(EACCES,0) eof ");
 }
 
