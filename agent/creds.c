@@ -320,10 +320,8 @@ int creds_enter(const struct creds *c)
 		return 0;
 	if (c->error)
 		return -EPERM;
-	if (setegid(c->gid) < 0)
-		return -EPERM;
-	if (seteuid(c->uid) < 0) {
-		setegid(c->own_gid);
+	if (setegid(c->gid) < 0 || seteuid(c->uid) < 0) {
+		creds_leave(c);
 		return -EPERM;
 	}
 	/* Last: that of seteuid(2) drops and raises some of them itself. */

@@ -117,26 +117,31 @@ static int open_from(const struct target *t, const char *path, size_t base, uint
 
 /* --- a user namespace --- */
 
-/* Whether the target may search the directories in front of the path's last name. Where there is
- * none, it is told by who opens the path. */
-static bool may_pass(const struct target *t, const char *path)
+/* Whether the target may search the directory that the first n bytes of the path name. If it is
+ * none, that is told by who opens the path. */
+static bool may_search(const struct target *t, const char *path, size_t n)
 {
+	cleanup_fd int fd = -1;
 	char dir[PATH_MAX];
 
-	for (const char *p = path; *p; p += strcspn(p, "/")) {
-		cleanup_fd int fd = -1;
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	creds_act_anywhere(&t->creds);
+	fd = open_from_root(t, dir, 0, O_PATH | O_DIRECTORY, 0);
+	creds_act_on(&t->creds, fd);
+	return fd < 0 || faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0;
+}
 
-		p += strspn(p, "/");
-		if (!*p)
-			break;
-		snprintf(dir, sizeof(dir), "%.*s", (int)(p - path), path);
-		creds_act_anywhere(&t->creds);
-		fd = open_from_root(t, dir, 0, O_PATH | O_DIRECTORY, 0);
-		if (fd < 0)
-			break;
-		creds_act_on(&t->creds, fd);
-		if (faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) < 0)
+/* The same for all directories in front of the path's last name. */
+static bool may_pass(const struct target *t, const char *path)
+{
+	size_t n = strspn(path, "/");
+
+	while (path[n]) {
+		if (!may_search(t, path, n))
 			return false;
+		n += strcspn(path + n, "/");
+		n += strspn(path + n, "/");
 	}
 	return true;
 }

@@ -469,9 +469,8 @@ static void ask(struct call *c, const struct question *q)
 		call_return(c, r);
 	else if (q->is_link && answer_proc_link(c, q, &n))
 		return;
-	else if (asks_rights_of_fd(q, &n) && fs_name_of_fd(c, q->dirfd, &n))
-		ask_agent(c, q, &n);
-	else if (fs_is_remote(c, &n, &here))
+	else if ((asks_rights_of_fd(q, &n) && fs_name_of_fd(c, q->dirfd, &n)) ||
+		 fs_is_remote(c, &n, &here))
 		ask_agent(c, q, &n);
 	else if (here)
 		call_return(c, kind_of(q->op)->here(c, q, n.path));
