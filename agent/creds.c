@@ -1,7 +1,9 @@
-/* Theory of operation. The kernel checks files against the ids of the file system (setfsuid(2)) and
- * the effective capabilities (capabilities(7)), which one thread may change and change back: the
- * real ids and the permitted capabilities stay as they are. The supplementary groups have no such
- * copy. Nothing else of what we do asks for them, so they are changed once.
+/* Theory of operation. The kernel checks files against the ids of the file system and the effective
+ * capabilities, but what it makes up by itself, as /proc/sys, against the effective ids; and the
+ * server of a unix socket is told those, too. So it is the effective ids that change (the former
+ * follow them, credentials(7)); the real and the saved ones and the permitted capabilities stay as
+ * they are, so that all can be changed back. The supplementary groups have no such copy. Nothing
+ * else of what we do asks for them, so they are changed once.
  *
  * Capabilities of a process in another user namespace hold for files whose owner and group that
  * namespace knows (capable_wrt_inode_uidgid() in the kernel), ours would hold for all. So they are
@@ -15,7 +17,6 @@
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -285,12 +286,6 @@ static void set_effective(const struct creds *c, uint64_t effective)
 	syscall(SYS_capset, &header, d);
 }
 
-/* setfsuid(2) tells nothing but the former id; what no user has changes nothing. */
-static bool is_it(const struct creds *c)
-{
-	return (uid_t)setfsuid((uid_t)-1) == c->uid && (gid_t)setfsgid((gid_t)-1) == c->gid;
-}
-
 static bool has_groups(const struct creds *c)
 {
 	size_t n = c->ngroups;
@@ -311,10 +306,10 @@ void creds_adopt(struct creds *c)
 	c->effective &= c->own_effective;
 	if (!c->error && !has_groups(c) && setgroups(c->ngroups, c->groups) < 0)
 		c->error = errno;
-	if (!c->error && creds_enter(c) == 0) {
-		c->error = is_it(c) ? 0 : EPERM;
+	if (!c->error && creds_enter(c) == 0)
 		creds_leave(c);
-	}
+	else if (!c->error)
+		c->error = EPERM;
 	if (c->error)
 		log_dbg("cannot use files as user %u: %s", c->uid, strerror(c->error));
 }
@@ -325,19 +320,22 @@ int creds_enter(const struct creds *c)
 		return 0;
 	if (c->error)
 		return -EPERM;
-	setfsgid(c->gid);
-	setfsuid(c->uid);
-	/* Last: that of setfsuid(2) drops and raises some of them itself. */
+	if (setegid(c->gid) < 0 || seteuid(c->uid) < 0) {
+		creds_leave(c);
+		return -EPERM;
+	}
+	/* Last: that of seteuid(2) drops and raises some of them itself. */
 	set_effective(c, c->mapped ? 0 : c->effective);
 	return 0;
 }
 
+/* It fails for no reason: those are the saved ones. */
 void creds_leave(const struct creds *c)
 {
 	if (!c->foreign)
 		return;
-	setfsuid(c->own_uid);
-	setfsgid(c->own_gid);
+	if (seteuid(c->own_uid) < 0 || setegid(c->own_gid) < 0)
+		die(EXIT_OURS, "cannot be user %u again: %s", c->own_uid, strerror(errno));
 	set_effective(c, c->own_effective);
 }
 

@@ -78,12 +78,15 @@ static uint64_t resolve_of(uint32_t want)
 
 /* --- opening --- */
 
-/* What may be opened at all: what is done with anything else is not done here. */
-static int check_type(const struct stat *st)
+/* What may be opened at all: what is done with anything else is not done here. The agent's own part
+ * of /proc is nobody's business. */
+static int check_file(const struct target *t, int fd, const struct stat *st)
 {
-	if (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode))
-		return 0;
-	return S_ISLNK(st->st_mode) ? -ELOOP : -ENXIO;
+	if (S_ISLNK(st->st_mode))
+		return -ELOOP;
+	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
+		return -ENXIO;
+	return S_ISREG(st->st_mode) && !st->st_blocks && resolve_is_ours(t, fd) ? -EACCES : 0;
 }
 
 /* Whether the path itself is opened: a file may have to be made there. */
@@ -146,7 +149,7 @@ static int open_wanted(const struct request *q, struct opened *o)
 		return o->file;
 	if (fstat(o->file, &o->st) < 0)
 		return -errno;
-	return check_type(&o->st);
+	return check_file(q->target, o->file, &o->st);
 }
 
 /* There is nothing at the path, or it cannot be there: what is acted on is the directory. */
@@ -171,7 +174,7 @@ static int open_found(const struct request *q, struct opened *o)
 		r = check_rights(q, o);
 	if (r < 0 || q->want & FILE_PATH)
 		return r;
-	r = check_type(&o->st);
+	r = check_file(q->target, o->place, &o->st);
 	return r == 0 && q->want & WANT_OPENED ? open_wanted(q, o) : r;
 }
 

@@ -166,6 +166,7 @@ static int watch_signals(struct server *s)
 	int fd, r;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a client's write beyond our limit is an error of that write */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	if (s->agent.ends_with_session) {

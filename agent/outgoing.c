@@ -187,18 +187,6 @@ static int connect_file(int fd, const struct outbound *o)
 	return connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
 }
 
-/* To connect is to write to the file, with the right to (unix(7)). */
-static int connect_path(int fd, const struct outbound *o)
-{
-	int r = creds_enter(&o->target->creds);
-
-	if (r < 0)
-		return r;
-	r = connect_file(fd, o);
-	creds_leave(&o->target->creds);
-	return r;
-}
-
 /* An abstract name belongs to the network namespace, which is the target's (unix(7)). */
 static int connect_name(int fd, const struct outbound *o)
 {
@@ -209,12 +197,25 @@ static int connect_name(int fd, const struct outbound *o)
 	return connect(fd, (const struct sockaddr *)&to, (socklen_t)len) < 0 ? -errno : 0;
 }
 
+/* To connect is to write to the file, with the right to (unix(7)); and the server is told who it
+ * was that connected. */
+static int connect_as_target(int fd, const struct outbound *o)
+{
+	int r = creds_enter(&o->target->creds);
+
+	if (r < 0)
+		return r;
+	r = o->path[0] ? connect_file(fd, o) : connect_name(fd, o);
+	creds_leave(&o->target->creds);
+	return r;
+}
+
 /* A unix socket that is connected; the fd or -errno. */
 static int connect_unix(const struct outbound *o)
 {
 	int type = o->relay.seqpacket ? SOCK_SEQPACKET : SOCK_STREAM;
 	cleanup_fd int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int r = fd < 0 ? -errno : o->path[0] ? connect_path(fd, o) : connect_name(fd, o);
+	int r = fd < 0 ? -errno : connect_as_target(fd, o);
 
 	return r < 0 ? r : take_fd(&fd);
 }

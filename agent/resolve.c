@@ -16,11 +16,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "util.h"
@@ -115,26 +117,31 @@ static int open_from(const struct target *t, const char *path, size_t base, uint
 
 /* --- a user namespace --- */
 
-/* Whether the target may search the directories in front of the path's last name. Where there is
- * none, it is told by who opens the path. */
-static bool may_pass(const struct target *t, const char *path)
+/* Whether the target may search the directory that the first n bytes of the path name. If it is
+ * none, that is told by who opens the path. */
+static bool may_search(const struct target *t, const char *path, size_t n)
 {
+	cleanup_fd int fd = -1;
 	char dir[PATH_MAX];
 
-	for (const char *p = path; *p; p += strcspn(p, "/")) {
-		cleanup_fd int fd = -1;
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	creds_act_anywhere(&t->creds);
+	fd = open_from_root(t, dir, 0, O_PATH | O_DIRECTORY, 0);
+	creds_act_on(&t->creds, fd);
+	return fd < 0 || faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) == 0;
+}
 
-		p += strspn(p, "/");
-		if (!*p)
-			break;
-		snprintf(dir, sizeof(dir), "%.*s", (int)(p - path), path);
-		creds_act_anywhere(&t->creds);
-		fd = open_from_root(t, dir, 0, O_PATH | O_DIRECTORY, 0);
-		if (fd < 0)
-			break;
-		creds_act_on(&t->creds, fd);
-		if (faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) < 0)
+/* The same for all directories in front of the path's last name. */
+static bool may_pass(const struct target *t, const char *path)
+{
+	size_t n = strspn(path, "/");
+
+	while (path[n]) {
+		if (!may_search(t, path, n))
 			return false;
+		n += strcspn(path + n, "/");
+		n += strspn(path + n, "/");
 	}
 	return true;
 }
@@ -253,6 +260,71 @@ ssize_t resolve_name(const struct target *t, int fd, char path[PATH_MAX])
 		return -ENOENT;
 	own = beneath_own_etc(t, rest);
 	return snprintf(path, PATH_MAX, "%s%s", own ? ETC : "", own ? own : rest);
+}
+
+/* --- ourselves --- */
+
+/* The numbers of inodes that procfs gives away for good: of its root, and from here on of what is
+ * no process's. */
+#define PROC_ROOT_INO    1
+#define PROC_DYNAMIC_INO 0xf0000000u
+
+static bool is_of_procfs(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/* Cut off what of a file's path is beneath the root of its mount: that root, or -1. */
+static int cut_to_mount(const struct target *t, char *path)
+{
+	for (;;) {
+		cleanup_fd int fd = open_from_root(
+			t, *path ? path : "/", 0, O_PATH | O_NOFOLLOW, 0);
+		struct statx st;
+
+		if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, 0, &st) < 0)
+			return -1;
+		if (st.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+			return take_fd(&fd);
+		if (!*path)
+			return -1; /* a root by chroot(2), in the midst of a mount */
+		*strrchr(path, '/') = '\0';
+	}
+}
+
+/* Whether `rest`, a path beneath the root of a procfs, leads to the process that it shows as us.
+ * The network is the target's all the same. */
+static bool leads_to_us(int proc, const char *rest)
+{
+	char us[32];
+	ssize_t n = readlinkat(proc, "self", us, sizeof(us) - 1);
+	size_t len = n > 0 ? (size_t)n : 0;
+
+	rest += strspn(rest, "/");
+	if (!len || strncmp(rest, us, len) != 0 || (rest[len] && rest[len] != '/'))
+		return false;
+	return strncmp(rest + len, "/net/", 5) != 0;
+}
+
+bool resolve_is_ours(const struct target *t, int fd)
+{
+	char path[PATH_MAX], mount[PATH_MAX];
+	cleanup_fd int root = -1;
+	struct stat st;
+
+	if (!is_of_procfs(fd))
+		return false;
+	if (resolve_name(t, fd, path) < 0)
+		return true;
+	strcpy(mount, path);
+	root = cut_to_mount(t, mount);
+	if (root < 0 || fstat(root, &st) < 0)
+		return true;
+	if (st.st_ino == PROC_ROOT_INO)
+		return leads_to_us(root, path + strlen(mount));
+	return st.st_ino < PROC_DYNAMIC_INO;
 }
 
 /* --- places --- */

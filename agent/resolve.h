@@ -41,6 +41,10 @@ int resolve_again(int fd, int flags);
  * -errno: -ENOENT when it was removed meanwhile, -ENAMETOOLONG. */
 ssize_t resolve_name(const struct target *t, int fd, char path[PATH_MAX]);
 
+/* resolve_is_ours() - it is a file of procfs that is about the agent itself, or may be. The kernel
+ * lets a process read and write its own memory and the like, whoever it acts for. */
+bool resolve_is_ours(const struct target *t, int fd);
+
 /* resolve_place() - what calls like mkdir(2) need. 0, and dir is the caller's, or -errno. */
 int resolve_place(const struct target *t, const char *path, struct place *p);
 

@@ -35,6 +35,9 @@ like "--fs-tree-max: one line says what to do" "$(said)" "*--fs-tree-max*"
 is "ulimit -f: what is larger cannot be opened" "$(<code) $(wc -c <out) $(grep -c 'File too large' err)" "1 0 1"
 (ulimit -f 1024 && guest "" cksum /data/lines; echo $status >code)
 is "ulimit -f: what is smaller can" "$(<code) $(<out)" "0 $(in_root cksum /data/lines)"
+work_anew
+(ulimit -f 1024 && guest "--fs-mode write" $python -c 'import os; os.truncate("/srv/work/file", 4 << 20)'; echo $status >code)
+is "ulimit -f: the agent has the limit too" "$(<code) $(grep -c 'File too large' err)" "1 1"
 
 # ---- a full file system ------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,8 @@ static void rights_are_those_of_the_process(void **state)
 		{ { .uid = USER, .gid = GROUP }, "groups", O_RDONLY, 0 },
 		{ { .uid = USER, .gid = USER, .group = GROUP }, "groups", O_RDONLY, 0 },
 		{ { .uid = USER, .gid = USER, .group = GROUP }, "groups", O_WRONLY, EACCES },
+		/* There the kernel asks for the effective user, not that of the file system. */
+		{ { .uid = USER, .gid = USER }, "/proc/sys/kernel/core_pattern", O_WRONLY, EACCES },
 		{ { .user_namespace = true }, "roots", O_RDWR, 0 },
 		{ { .user_namespace = true }, "users", O_RDONLY, EACCES },
 		{ { .uid = USER, .gid = USER, .user_namespace = true }, "users", O_RDWR, 0 },

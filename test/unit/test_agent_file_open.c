@@ -643,6 +643,25 @@ static void the_rights_are_the_targets(void **state)
 	as_child(&user, use_as_user);
 }
 
+/* Who could write to our memory would be us, and not the target. */
+static void the_agent_is_no_file(void **state)
+{
+	int root = target.root;
+
+	(void)state;
+	target.root = open("/", O_PATH | O_CLOEXEC);
+	begin();
+	ask(FILE_READ | FILE_WRITE, "/proc/self/mem");
+	await("opened(EACCES,0) eof ");
+	ask(FILE_READ | FILE_WRITE | FILE_CREATE, "/proc/self/mem");
+	await("opened(EACCES,0) eof ");
+	ask(FILE_CONTENT, "/proc/self/environ");
+	await("opened(EACCES,0) eof ");
+	end();
+	close(target.root);
+	target.root = root;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -666,6 +685,7 @@ int main(void)
 		cmocka_unit_test(handles_are_bounded),
 		cmocka_unit_test(who_never_reads_is_given_up),
 		cmocka_unit_test(the_rights_are_the_targets),
+		cmocka_unit_test(the_agent_is_no_file),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -208,6 +208,7 @@ static int remove_dir(void **state)
 {
 	(void)state;
 	unlinkat(target.root, "s", 0);
+	unlinkat(target.root, "seen", 0);
 	target_close(&target);
 	return rmdir(dir);
 }
@@ -327,6 +328,39 @@ static void a_unix_socket_is_connected_to_as_the_target(void **state)
 	await("connected(0) ");
 	end();
 	close(listener);
+}
+
+/* Many a server lets root do what it does not let others. */
+static void the_server_of_a_unix_socket_sees_the_target(void **state)
+{
+	static const struct {
+		const char *path;
+		size_t len;
+	} cases[] = { { "/seen", 5 }, { "\0seen", 5 } };
+
+	(void)state;
+	assert_int_equal(fchmodat(target.root, ".", 0755, 0), 0);
+	target.creds = (struct creds){ .foreign = true, .uid = 1234, .gid = 1235 };
+	creds_adopt(&target.creds);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int listener = listen_unix(SOCK_STREAM, cases[i].path, cases[i].len, 8), fd;
+		struct ucred peer;
+		socklen_t len = sizeof(peer);
+
+		if (i == 0)
+			assert_int_equal(fchmodat(target.root, "seen", 0777, 0), 0);
+		begin();
+		say(connect_to_unix(CONNECT_UNIX_STREAM, cases[i].path, cases[i].len));
+		await("connected(0) ");
+		fd = accept(listener, NULL, NULL);
+		assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len), 0);
+		assert_int_equal(peer.uid, 1234);
+		assert_int_equal(peer.gid, 1235);
+		close(fd);
+		end();
+		close(listener);
+	}
+	target.creds = (struct creds){ 0 };
 }
 
 static void a_full_unix_listener_is_waited_for(void **state)
@@ -515,6 +549,7 @@ int main(void)
 		cmocka_unit_test(unix_sockets_of_both_kinds_and_names_are_reached),
 		cmocka_unit_test(unix_failures_are_the_kernels_own),
 		cmocka_unit_test(a_unix_socket_is_connected_to_as_the_target),
+		cmocka_unit_test(the_server_of_a_unix_socket_sees_the_target),
 		cmocka_unit_test(a_full_unix_listener_is_waited_for),
 		cmocka_unit_test(packets_keep_their_boundaries),
 		cmocka_unit_test(packets_wait_for_credit),

@@ -3,6 +3,8 @@
 #include "agent/resolve.c"
 #include "agent/target.c"
 
+#include <sys/mount.h>
+
 #include "agent_target.h"
 
 static struct target target = TARGET_NONE;
@@ -254,6 +256,70 @@ static void a_named_namespace_has_its_own_files_in_etc(void **state)
 	target_close(&t);
 }
 
+/* What is bound where, and what of it shows us. */
+static const struct {
+	const char *bound, *name, *path;
+	bool ours;
+} procs[] = {
+	{ "/proc", "proc", "/proc/self/mem", true },
+	{ "/proc", "proc", "/proc/thread-self/environ", true },
+	{ "/proc", "proc", "/proc/self/net/tcp", false },
+	{ "/proc", "proc", "/proc/1/status", false },
+	{ "/proc", "proc", "/proc/version", false },
+	{ "/proc", "proc", "/proc/sys/kernel/hostname", false },
+	{ "/proc/self", "us", "/us/mem", true },
+	{ "/proc/self", "proc/1", "/proc/1/mem", true },
+	{ "/proc/self/mem", "mem", "/mem", true },
+	{ "/proc/sys", "sys", "/sys/kernel/hostname", false },
+	{ "/proc/version", "version", "/version", false },
+	{ "/etc", "etc", "/etc/passwd", false },
+};
+
+/* In a process and a mount namespace of its own, where nothing that fails may go on to the end of
+ * the other tests: they remove what is in the directory. */
+static int bind_and_look(size_t i)
+{
+	cleanup_fd int fd = -1;
+	char to[128];
+	struct stat st;
+
+	snprintf(to, sizeof(to), "%s/%s", dir_path, procs[i].name);
+	if (stat(procs[i].bound, &st) < 0)
+		return errno;
+	if (S_ISDIR(st.st_mode))
+		mkdir(to, 0755);
+	else
+		close(open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+	if (mount(procs[i].bound, to, NULL, MS_BIND, NULL) < 0)
+		return errno;
+	fd = resolve_open(&target, procs[i].path, O_PATH, 0);
+	return fd < 0 ? -fd : resolve_is_ours(&target, fd) != procs[i].ours;
+}
+
+static void what_shows_the_agent_is_known(void **state)
+{
+	int status;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(procs); i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			if (unshare(CLONE_NEWNS) < 0 ||
+				mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+				_exit(255);
+			/* Of this namespace. */
+			target.root = open(dir_path, O_PATH | O_CLOEXEC);
+			if (strcmp(procs[i].name, "proc/1") == 0)
+				bind_and_look(0);
+			_exit(bind_and_look(i));
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (status)
+			fail_msg("%s: %d", procs[i].path, WEXITSTATUS(status));
+	}
+}
+
 static void no_client_sends_such_a_path(void **state)
 {
 	char longest[PROTO_FILE_PATH_MAX + 1], path[PATH_MAX];
@@ -277,6 +343,7 @@ int main(void)
 		cmocka_unit_test(paths_are_as_long_as_they_may_be),
 		cmocka_unit_test(a_chroot_and_a_path_of_this_machine),
 		cmocka_unit_test(a_named_namespace_has_its_own_files_in_etc),
+		cmocka_unit_test(what_shows_the_agent_is_known),
 		cmocka_unit_test(no_client_sends_such_a_path),
 	};
 
