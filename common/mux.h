@@ -1,7 +1,7 @@
 /* One end of the link: frames over one connected stream socket, and the channels inside it.
  *
  * A channel is a byte stream in both directions with half-close, reset, and credit: each side may
- * send PROTO_WINDOW bytes, and gets the right to send more only for bytes that the other side has
+ * send a window of bytes, and gets the right to send more only for bytes that the other side has
  * delivered, not merely received. So a slow stream holds up no other, and the memory that a channel
  * can take is bounded on both sides.
  *
