@@ -258,6 +258,20 @@ bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here)
 	return false;
 }
 
+bool fs_here(struct call *c, uint64_t path_at, const struct fs_name *n)
+{
+	struct call_change change = { .bytes = n->path, .n = strlen(n->path) + 1 };
+	unsigned i = 0;
+
+	if (tree_virtual(&c->tracer->fs.tree, n->path))
+		return false;
+	while (c->arg[i] != path_at)
+		i++;
+	change.args = change.pointers = 1U << i;
+	call_rewrite(c, &change);
+	return true;
+}
+
 unsigned fs_guest_umask(const struct call *c)
 {
 	unsigned long long mask;

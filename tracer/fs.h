@@ -109,6 +109,10 @@ int fs_proc_open(const struct call *c, const char *path);
  * continued, unless *here: it is local but displaced, and the caller does it on n->path. */
 bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here);
 
+/* fs_here() - the kernel does the call on a local file that is displaced: on n->path instead of the
+ * path at address path_at. False: that is a copy, where the guest itself may have no way to. */
+bool fs_here(struct call *c, uint64_t path_at, const struct fs_name *n);
+
 /* fs_guest_umask() */
 unsigned fs_guest_umask(const struct call *c);
 

@@ -480,7 +480,7 @@ static void ask(struct call *c, const struct question *q)
 		return;
 	else if (fs_is_remote(c, &n, &here))
 		ask_agent(c, q, &n);
-	else if (here)
+	else if (here && !fs_here(c, q->path, &n))
 		call_return(c, kind_of(q->op)->here(c, q, n.path));
 }
 

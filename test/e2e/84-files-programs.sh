@@ -111,6 +111,20 @@ writes "Java" java -cp $T/bin Tour write /srv/work
 	writes "make" sh -c 'cd /srv/work; printf "all: out\nout: file other\n\tcat file other >out\n" >Makefile; make -s; touch -d 2001-01-01 out; make; make; rm Makefile'
 }
 
+# A local file on a way that begins in the target's: it is the guest's kernel that opens it, and waits.
+fifo=/tmp/mirrord-trace.$RANDOM
+mkfifo $fifo
+# shellcheck disable=SC2046,SC2016
+is "a local fifo by way of the target's directory" "$(timeout "$PATIENCE" $(beneath_root) bash -c "
+	cd /data && { cat <..$fifo & cat small && echo through >..$fifo && wait; }" 2>&1)" "hello from the target
+through"
+rm $fifo
+# shellcheck disable=SC2046,SC2016
+is "/proc/self by way of the target's directory" "$($(beneath_root) bash -c '
+	cd /data && cat ../proc/self/comm && readlink ../proc/self/exe && stat -Lc %i ../proc/self/ns/mnt')" "cat
+$(readlink -f "$(command -v readlink)")
+$(stat -Lc %i /proc/self/ns/mnt)"
+
 nothing_kept "after all of them"
 nothing_left "after all of them"
 finish
