@@ -382,3 +382,45 @@ void sys_openat2(struct call *c)
 	else
 		open_any(c, &request);
 }
+
+/* --- local files that are waited for --- */
+
+static uint64_t flags_of(const struct call *c)
+{
+	struct open_how how = { 0 };
+
+	switch (c->def->nr) {
+	case SYS_openat:
+		return c->arg[2];
+	case SYS_openat2:
+		mem_read(c->task->tid, c->arg[2], &how, sizeof(how));
+		return how.flags;
+#ifdef SYS_open
+	case SYS_open:
+		return c->arg[1];
+#endif
+	default:
+		return 0;
+	}
+}
+
+/* fifo(7): until somebody opens the other end; and some devices. */
+bool open_may_wait(const struct call *c)
+{
+	bool at = c->def->nr == SYS_openat || c->def->nr == SYS_openat2;
+	char given[PATH_MAX], path[PATH_MAX + 64];
+	int dirfd = at ? (int)c->arg[0] : AT_FDCWD;
+	pid_t tid = c->task->tid;
+	struct stat st;
+
+	if (flags_of(c) & (O_NONBLOCK | O_PATH) ||
+		mem_read_string(tid, c->arg[at], given, sizeof(given)) <= 0)
+		return false;
+	if (*given == '/')
+		snprintf(path, sizeof(path), "%s", given);
+	else if (dirfd == AT_FDCWD)
+		snprintf(path, sizeof(path), "/proc/%d/cwd/%s", tid, given);
+	else
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d/%s", tid, dirfd, given);
+	return stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
+}

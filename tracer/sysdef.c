@@ -78,8 +78,8 @@ const struct sysdef sysdefs[] = {
 		.exit = sys_recvmmsg_exit),
 
 #ifdef SYS_open
-	ROW(open, LOOKS, .args = "sd", .enter = sys_open),
-	ROW(creat, FILES, .args = "sd", .enter = sys_creat),
+	ROW(open, LOOKS, .args = "sd", .enter = sys_open, .may_wait = open_may_wait),
+	ROW(creat, FILES, .args = "sd", .enter = sys_creat, .may_wait = open_may_wait),
 	ROW(stat, LOOKS, .args = "sp", .enter = sys_stat),
 	ROW(lstat, LOOKS, .args = "sp", .enter = sys_lstat),
 	ROW(access, LOOKS, .args = "sd", .enter = sys_access),
@@ -98,8 +98,8 @@ const struct sysdef sysdefs[] = {
 	ROW(utimes, FILES, .args = "sp", .enter = sys_utimes),
 	ROW(futimesat, FILES, .args = "dsp", .enter = sys_futimesat),
 #endif
-	ROW(openat, LOOKS, .args = "dsd", .enter = sys_openat),
-	ROW(openat2, LOOKS, .args = "dspd", .enter = sys_openat2),
+	ROW(openat, LOOKS, .args = "dsd", .enter = sys_openat, .may_wait = open_may_wait),
+	ROW(openat2, LOOKS, .args = "dspd", .enter = sys_openat2, .may_wait = open_may_wait),
 	ROW(newfstatat, LOOKS, .args = "dspd", .enter = sys_newfstatat),
 	ROW(statx, LOOKS, .args = "dsddp", .enter = sys_statx),
 	ROW(faccessat, LOOKS, .args = "dsd", .enter = sys_faccessat),

@@ -35,7 +35,9 @@ struct sysdef {
 	unsigned when; /* a set of enum sysdef_when */
 	const char
 		*args; /* for -v: d int, a socket address with the length that follows, p pointer */
-	bool blocks;   /* the kernel's own call can be interrupted by a signal */
+	bool blocks;   /* the kernel's own call can be interrupted by a signal: on a socket that
+			  blocks, its first argument, */
+	bool (*may_wait)(const struct call *c); /* or if this says so */
 	int fixed_errno; /* the filter answers by itself, with no trap; or 0 */
 
 	struct sysdef_only only[SYSDEF_ONLY_MAX];
@@ -87,6 +89,7 @@ void sys_open(struct call *c); /* sys_open.c */
 void sys_creat(struct call *c);
 void sys_openat(struct call *c);
 void sys_openat2(struct call *c);
+bool open_may_wait(const struct call *c);
 void sys_stat(struct call *c); /* sys_stat.c */
 void sys_lstat(struct call *c);
 void sys_newfstatat(struct call *c);

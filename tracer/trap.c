@@ -343,6 +343,8 @@ static bool blocks_in_kernel(const struct call *c)
 {
 	cleanup_fd int fd = -1;
 
+	if (c->continued && c->def->may_wait)
+		return c->def->may_wait(c);
 	if (!c->continued || !c->def->blocks)
 		return false;
 	fd = call_dup(c, c->arg[0]);

@@ -118,6 +118,13 @@ mkfifo $fifo
 is "a local fifo by way of the target's directory" "$(timeout "$PATIENCE" $(beneath_root) bash -c "
 	cd /data && { cat <..$fifo & cat small && echo through >..$fifo && wait; }" 2>&1)" "hello from the target
 through"
+# shellcheck disable=SC2046
+is "a signal ends the wait for a local fifo" "$(timeout "$PATIENCE" $(beneath_root) $python -c "
+import os, signal
+def handler(*_): raise TimeoutError('in time')
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+os.open('$fifo', os.O_RDONLY)" 2>&1 | tail -n 1)" "TimeoutError: in time"
 rm $fifo
 # shellcheck disable=SC2046,SC2016
 is "/proc/self by way of the target's directory" "$($(beneath_root) bash -c '

@@ -116,6 +116,15 @@ static const struct sysdef kernel_quick = {
 	.name = "kernel_quick", .nr = 4, .enter = enter_kernel
 };
 
+static bool waits_for_fifo(const struct call *c)
+{
+	return c->arg[0] == 3;
+}
+
+static const struct sysdef kernel_may_wait = {
+	.name = "kernel_may_wait", .nr = 6, .may_wait = waits_for_fifo, .enter = enter_kernel
+};
+
 static const uint64_t args[CALL_ARGS] = { 3, 1, 2 }, others[CALL_ARGS] = { 4, 1, 2 };
 
 static int fresh(void **state)
@@ -325,11 +334,15 @@ static void the_kernels_own_interruption_is_left_alone(void **state)
 	call_begin(&thread, &kernel_blocks, args, 1);
 	assert_int_equal(proceeded, 1);
 	assert_false(call_interrupted(&thread.call));
+	call_begin(&thread, &kernel_may_wait, args, 2);
+	assert_false(call_interrupted(&thread.call));
+	call_begin(&thread, &kernel_may_wait, others, 3);
+	assert_true(call_interrupted(&thread.call));
 	/* But a call that never blocks was interrupted on its way into the kernel. */
 	call_begin(&thread, &kernel_quick, args, 2);
 	assert_true(call_interrupted(&thread.call));
 	call_begin(&thread, &kernel_quick, args, 3);
-	assert_int_equal(proceeded, 3);
+	assert_int_equal(proceeded, 5);
 }
 
 static void death_cancels_once(void **state)
