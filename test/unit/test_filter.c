@@ -30,6 +30,12 @@
 	}
 #include "handlers.def"
 
+bool open_may_wait(const struct call *c)
+{
+	(void)c;
+	return false;
+}
+
 bool fs_policy_may_be_remote(const struct config *cfg)
 {
 	return cfg->fs_mode != FS_MODE_LOCAL;
