@@ -170,6 +170,7 @@ static void refresh(struct fs_watched *e)
 	struct fs *fs = e->all->fs;
 	const struct tree_node *node = tree_node(&fs->tree, e->copy);
 	uint64_t from = 0;
+	struct stat st;
 
 	e->again = false;
 	if (!node || !is_of_interest(e)) {
@@ -178,8 +179,10 @@ static void refresh(struct fs_watched *e)
 	}
 	if (node->writeback)
 		return;
-	if (S_ISREG(node->attr.mode) && node->has_content && node->attr.size >= FS_WATCH_TAIL_MIN)
-		from = node->attr.size;
+	/* The size that was told last may be one that the content has not got yet. */
+	if (S_ISREG(node->attr.mode) && node->has_content && fstat(e->copy, &st) == 0 &&
+		st.st_size >= FS_WATCH_TAIL_MIN)
+		from = (uint64_t)st.st_size;
 	fetch_release(&e->fetch);
 	e->fetch.watched = e->lasting;
 	e->fetch.moved = e->moved;
@@ -242,7 +245,10 @@ void fs_watch_link_back(struct fs_watches *w)
 		struct fs_watched *e = list_entry(pos, struct fs_watched, link);
 
 		watch_there(e);
-		refresh(e);
+		if (e->fetching)
+			e->again = true; /* it is asked again already */
+		else
+			refresh(e);
 	}
 }
 

@@ -94,6 +94,128 @@ for program in "$T/bin/files-go watch" "node $T/bin/files.js watch"; do
 	tell "cd /etc/app && ln -sfn ..2026* ..data && rm -r ..green ..red ..last"
 done
 
+# ---- two at once, over a slow link -----------------------------------------------------------------------------
+
+# at_once OPTIONS WORDS...: of bash; its output is in $out.
+at_once() {
+	slow_link 100
+	via="$mirrord_trace --agent unix:$T/slow.sock"
+	# shellcheck disable=SC2046,SC2086
+	out=$(timeout "$PATIENCE" $(beneath_root $1) bash -c "$2" 2>&1)
+	via=
+	end_slow_link
+}
+
+head -c 4M $root/data/big >$root/data/file
+ln -s file $root/data/filelink
+whole=$(cksum <$root/data/file)
+at_once "" 'cksum </data/file; cksum </data/filelink & cksum </data/file & wait'
+is "a copy that is being filled anew is not unchanged" "$out" "$whole
+$whole
+$whole"
+
+rm -f started
+# shellcheck disable=SC2034
+{ await test -e started && in_root sh -c 'cp /data/file /data/new && mv /data/new /data/file'; } &
+swap=$!
+at_once "--fs-local ^$T/" "cksum </data/file & sleep 0.35; : >$T/started; sleep 0.4; stat -c %s /data/file; wait"
+wait $swap
+is "another file in its place while it is opened" "$(sort <<<"$out")" "$(sort <<<"4194304
+$whole")"
+
+work_anew
+at_once "--fs-mode write" 'exec 3>>/srv/work/log; echo more >&3; cat /srv/work/log; exec 4<>/srv/work/log; echo again >&3; cat <&4'
+is "what is only added to is read by another" "$out" "first line
+more
+first line
+more
+again"
+is "what is only added to" "$(<$root/srv/work/log)" "first line
+more
+again"
+
+work_anew
+cat >both.py <<'END'
+import os, threading, time
+path = "/srv/work/blocks"
+def write():
+    f = os.open(path, os.O_RDWR)
+    os.pwrite(f, b"mine", 0)
+    other.join()
+    print(os.pread(f, 4, 0).decode())
+def read():
+    time.sleep(0.1)
+    print(os.read(os.open(path, os.O_RDONLY), 4).decode())
+other = threading.Thread(target=read)
+other.start()
+write()
+END
+at_once "--fs-mode write" "$python $T/both.py"
+is "what comes is not put over what the guest has written" "$out $(head -c 4 $root/srv/work/blocks)" "mine
+mine mine"
+
+# ---- a file that is followed, over a slow link -------------------------------------------------------------------
+
+# holds: a guest has /srv/work/blocks open; lines to descriptor 7 are its cue.
+holds() { # OPTIONS, and the program on stdin
+	{
+		echo 'import os, sys'
+		echo 'path = "/srv/work/blocks"'
+		echo 'f = os.open(path, os.O_RDONLY)'
+		echo 'print("opened", flush=True)'
+		echo 'sys.stdin.readline()'
+		cat
+	} >holds.py
+	: | tee out >err
+	rm -f cue && mkfifo cue
+	# shellcheck disable=SC2046,SC2086
+	$(via="$mirrord_trace --agent unix:$T/slow.sock" beneath_root $1) $python $T/holds.py <cue >out 2>err &
+	tracer=$!
+	exec 7>cue
+	await says out opened
+}
+
+work_anew
+slow_link 100
+holds "" <<'END'
+while os.stat(path).st_size == 1 << 18:
+    pass
+print("seen", flush=True)
+while os.fstat(f).st_size < (1 << 18) + 10:
+    pass
+print(os.pread(f, 20, 1 << 18).decode())
+END
+printf first >>$root/srv/work/blocks # before it is watched
+echo >&7
+await says out seen
+printf after >>$root/srv/work/blocks
+ends "what is added before a file is watched: the guest ends" $tracer 0
+is "what is added before a file is watched is no hole" "$(tail -n 1 out)" "firstafter"
+exec 7>&-
+end_slow_link
+
+has_grown() { [ -n "$(find $T/xdg -name blocks -size +262144c)" ]; }
+work_anew
+slow_link 300
+holds "--on-link-loss reconnect" <<'END'
+print(os.pread(f, 20, 1 << 18).decode())
+END
+sleep 0.6 # it is watched
+printf first >>$root/srv/work/blocks
+sleep 0.6 # the news came, and what has changed is being asked for
+kill -KILL $delay
+status_of $delay
+rm -f slow.sock
+"$guests/glibc/delay" $T/slow.sock $T/agent.sock >delay.out 2>&1 &
+delay=$!
+ok "the link is lost while a change is asked about: it is back" await says err "is back"
+await has_grown
+echo >&7
+ends "the link is lost while a change is asked about: the guest ends" $tracer 0
+is "the link is lost while a change is asked about: it is seen" "$(tail -n 1 out)" first
+exec 7>&-
+end_slow_link
+
 nothing_kept "after all of them"
 nothing_left "after all of them"
 finish
