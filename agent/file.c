@@ -12,11 +12,6 @@
 #include "resolve.h"
 #include "util.h"
 
-static int64_t ns_of(struct timespec ts)
-{
-	return ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 struct file_attr file_attr_of(const struct creds *c, const struct stat *st)
 {
 	return (struct file_attr){
@@ -29,9 +24,9 @@ struct file_attr file_attr_of(const struct creds *c, const struct stat *st)
 		.rdev = st->st_rdev,
 		.size = (uint64_t)st->st_size,
 		.blocks = (uint64_t)st->st_blocks,
-		.atime = ns_of(st->st_atim),
-		.mtime = ns_of(st->st_mtim),
-		.ctime = ns_of(st->st_ctim),
+		.atime = timespec_to_ns(st->st_atim),
+		.mtime = timespec_to_ns(st->st_mtim),
+		.ctime = timespec_to_ns(st->st_ctim),
 	};
 }
 
@@ -60,7 +55,7 @@ static bool is_settled(const struct stat *st)
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	return ns_of(now) - ns_of(st->st_ctim) > FILE_SETTLED_NS;
+	return timespec_to_ns(now) - timespec_to_ns(st->st_ctim) > FILE_SETTLED_NS;
 }
 
 /* File systems whose files are made up as they are read. They have no blocks, so that few others
@@ -96,7 +91,7 @@ static uint64_t mix(uint64_t sum, uint64_t v)
 uint64_t file_version(int fd, const struct stat *st)
 {
 	const uint64_t parts[] = { st->st_dev, st->st_ino, (uint64_t)st->st_size,
-		(uint64_t)ns_of(st->st_mtim), (uint64_t)ns_of(st->st_ctim) };
+		(uint64_t)timespec_to_ns(st->st_mtim), (uint64_t)timespec_to_ns(st->st_ctim) };
 	uint64_t sum = 0;
 
 	if (!is_settled(st) || is_made_up(fd, st))

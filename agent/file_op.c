@@ -227,15 +227,11 @@ static int op_chown(struct op *o)
 /* ns since 1970, or FILE_TIME_*. */
 static struct timespec time_of(uint64_t v)
 {
-	int64_t ns = (int64_t)v, rest = ns % 1000000000;
-
 	if (v == FILE_TIME_NOW)
 		return (struct timespec){ .tv_nsec = UTIME_NOW };
 	if (v == FILE_TIME_OMIT)
 		return (struct timespec){ .tv_nsec = UTIME_OMIT };
-	if (rest < 0)
-		rest += 1000000000;
-	return (struct timespec){ .tv_sec = (ns - rest) / 1000000000, .tv_nsec = rest };
+	return timespec_of_ns((int64_t)v);
 }
 
 static int op_utimens(struct op *o)

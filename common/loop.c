@@ -72,7 +72,7 @@ void loop_timer(struct loop *l, struct timer *t, unsigned ms)
 	struct list *pos;
 
 	list_del(&t->link);
-	t->due_ns = now_ns() + (uint64_t)ms * 1000000u;
+	t->due_ns = now_ns() + ms * (uint64_t)NS_PER_MS;
 	/* From the end: of many timers with one period the newest is the last. */
 	for (pos = l->timers.prev; pos != &l->timers; pos = pos->prev) {
 		if (list_entry(pos, struct timer, link)->due_ns <= t->due_ns)

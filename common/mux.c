@@ -283,7 +283,7 @@ static void mux_flush_turn(struct deferred *d)
 
 void mux_flush(struct mux *mux, unsigned ms)
 {
-	uint64_t end = now_ns() + (uint64_t)ms * 1000000u;
+	uint64_t end = now_ns() + ms * (uint64_t)NS_PER_MS;
 
 	while (!mux->lost && write_out(mux) == 0 && has_queued(mux)) {
 		struct pollfd p = { .fd = mux->watch.fd, .events = POLLOUT };

@@ -161,7 +161,7 @@ static bool is_idle(const struct dgram *d, uint64_t now)
 
 	if (d->uplink && d->uplink->used_ns > used)
 		used = d->uplink->used_ns;
-	return now - used > DATAGRAM_IDLE_MS * UINT64_C(1000000);
+	return now - used > DATAGRAM_IDLE_MS * (uint64_t)NS_PER_MS;
 }
 
 static void forget_idle(struct datagram_table *t)

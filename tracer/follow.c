@@ -74,6 +74,6 @@ void follow_stop(struct follow *f, pid_t tid)
 	if (f->pinned || f->stops < FOLLOW_STOPS)
 		return;
 	f->stops = 0;
-	if (now_ns() - f->since_ns < FOLLOW_REST_MS * UINT64_C(1000000))
+	if (is_within(f->since_ns, FOLLOW_REST_MS))
 		pin(f, tid);
 }

@@ -373,11 +373,6 @@ int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **n
 	return tree_at(&fs->tree, found->path);
 }
 
-static bool is_within(uint64_t since_ns, unsigned ms)
-{
-	return now_ns() - since_ns < ms * UINT64_C(1000000);
-}
-
 /* Each entry is believed once, with all that is asked of it in one go. */
 static bool is_on_walk(const struct fs_walk *w, const struct tree_node *node)
 {

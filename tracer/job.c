@@ -25,7 +25,7 @@
 #include "trap_ptrace.h"
 
 /* A signal of a group reaches all its members in one go: later than this it is another signal. */
-#define SAME_SIGNAL_NS 1000000000u
+#define SAME_SIGNAL_MS 1000
 
 #define WAKER_MS 20 /* often enough for a person */
 
@@ -64,7 +64,7 @@ static bool is_pending(pid_t pid, int sig)
 
 static bool has_it_already(const struct tracer *tr, int sig, pid_t sender)
 {
-	if (given[sig].sender == sender && now_ns() - given[sig].at_ns < SAME_SIGNAL_NS) {
+	if (given[sig].sender == sender && is_within(given[sig].at_ns, SAME_SIGNAL_MS)) {
 		given[sig].sender = 0;
 		return true;
 	}

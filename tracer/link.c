@@ -200,7 +200,7 @@ static void lost_under_way(struct link *l, const char *why)
 		log_err("the link to the agent is lost (%s): the target's connections are reset; a "
 			"new link is tried for %u s, new connections wait for it",
 			why, LINK_RECONNECT_MS / 1000);
-		l->retry_until = now_ns() + LINK_RECONNECT_MS * UINT64_C(1000000);
+		l->retry_until = now_ns() + LINK_RECONNECT_MS * NS_PER_MS;
 		loop_timer(&tr->loop, &l->retry, 0);
 		return;
 	case LINK_LOSS_FAIL:
@@ -439,7 +439,7 @@ int link_open(struct link *l, struct tracer *tr, struct err *e)
 static void say_goodbye(struct link *l)
 {
 	struct pollfd p = { .fd = l->mux.watch.fd, .events = POLLIN };
-	uint64_t end = now_ns() + (uint64_t)LINK_BYE_MS * 1000000u;
+	uint64_t end = now_ns() + LINK_BYE_MS * NS_PER_MS;
 	char sink[4096];
 
 	mux_flush(&l->mux, LINK_BYE_MS);
@@ -452,7 +452,7 @@ static void say_goodbye(struct link *l)
 
 void link_close(struct link *l)
 {
-	if (l->open && !l->mux.lost && l->hello)
+	if (link_is_up(l))
 		say_goodbye(l);
 	if (l->open)
 		mux_done(&l->mux);

@@ -52,6 +52,12 @@ int link_await(struct link *l, const bool *there, struct err *e);
 /* link_close() - end the session in order: wait until the agent has undone what it did for us. */
 void link_close(struct link *l);
 
+/* link_is_up() - the agent can be told and asked something now. */
+static inline bool link_is_up(const struct link *l)
+{
+	return l->open && l->hello && !l->mux.lost;
+}
+
 /* link_has_address() - it is one of the target's addresses, whatever its port. */
 bool link_has_address(const struct link *l, const struct addr *a);
 

@@ -107,7 +107,7 @@ static void tracer_done(struct tracer *tr)
 /* The guest has ended; what it sent last is still to be read by our relays and passed on. */
 static void drain(struct tracer *tr)
 {
-	uint64_t end = now_ns() + DRAIN_MS * UINT64_C(1000000);
+	uint64_t end = now_ns() + DRAIN_MS * NS_PER_MS;
 	uint64_t sent = tr->link.mux.sent;
 
 	fs_finish(&tr->fs);
@@ -118,7 +118,7 @@ static void drain(struct tracer *tr)
 		if (loop_turn(&tr->loop) < 0)
 			return;
 		if (tr->link.mux.sent != sent)
-			end = now_ns() + DRAIN_MS * UINT64_C(1000000);
+			end = now_ns() + DRAIN_MS * NS_PER_MS;
 		sent = tr->link.mux.sent;
 	}
 }

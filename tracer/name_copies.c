@@ -50,16 +50,9 @@ static char *read_text(int fd, size_t *len)
 
 /* --- what is known --- */
 
-static bool link_is_up(const struct name_copy *f)
-{
-	const struct link *l = &f->fs->tracer->link;
-
-	return l->open && l->hello && !l->mux.lost;
-}
-
 static bool is_fresh(const struct name_copy *f)
 {
-	return f->asked_ns && now_ns() - f->asked_ns < NAMES_FRESH_MS * UINT64_C(1000000);
+	return f->asked_ns && is_within(f->asked_ns, NAMES_FRESH_MS);
 }
 
 /* A version that did not survive the attributes told since is no longer known (tree_put()). */
@@ -76,7 +69,7 @@ int name_copy_at(const struct name_copy *f, bool content)
 
 	if (!node || !node->has_content)
 		return -1;
-	if (link_is_up(f) && (!is_fresh(f) || (content && !is_current(f, node))))
+	if (link_is_up(&f->fs->tracer->link) && (!is_fresh(f) || (content && !is_current(f, node))))
 		return -1;
 	return take_fd(&fd);
 }
@@ -200,7 +193,7 @@ static int make_nsswitch(struct name_copies *nc)
 		.gid = st.st_gid,
 		.nlink = 1,
 		.size = len,
-		.mtime = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec,
+		.mtime = timespec_to_ns(st.st_mtim),
 	};
 	nc->nsswitch_attr.atime = nc->nsswitch_attr.ctime = nc->nsswitch_attr.mtime;
 	return 0;

@@ -21,13 +21,6 @@ static struct mux *mux_of(const struct remote_query *q)
 	return &q->remote->tracer->link.mux;
 }
 
-static bool has_link(const struct remote *r)
-{
-	const struct link *l = &r->tracer->link;
-
-	return l->open && l->hello && !l->mux.lost;
-}
-
 static bool may_have_link(const struct remote *r)
 {
 	return r->tracer->link.open && link_may_return(&r->tracer->link);
@@ -372,12 +365,12 @@ static int start(struct remote *r, struct remote_query *q, uint32_t id)
 	list_init(&q->link);
 	if (!q->text)
 		return -ENOMEM;
-	if (!has_link(r) && !may_have_link(r))
+	if (!link_is_up(&r->tracer->link) && !may_have_link(r))
 		error = -EIO;
 	if (error == 0 && !has_channel(q))
 		error = htab_add(&r->queries, &q->node, id);
 	list_append(&r->all, &q->link);
-	if (error == 0 && has_link(r))
+	if (error == 0 && link_is_up(&r->tracer->link))
 		error = ask(q);
 	if (error < 0)
 		forget(q);
@@ -433,7 +426,7 @@ int remote_sync(struct remote *r, struct remote_query *q, uint32_t handle)
 	uint32_t id = outgoing_channel(&r->tracer->outgoing);
 
 	query_init(q, MSG_file_sync, handle);
-	if (!has_link(r))
+	if (!link_is_up(&r->tracer->link))
 		return -EIO; /* and the handle is gone */
 	keep_text(q, "", NULL, 0);
 	q->msg.file_sync.request = id;

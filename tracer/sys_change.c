@@ -26,8 +26,6 @@
 #include "unnamed.h"
 #include "util.h"
 
-#define NS_PER_S 1000000000
-
 /* What a call changes, in the form of its newest variant. */
 struct change {
 	enum file_op op;
@@ -584,15 +582,11 @@ static bool is_special(const struct timespec *t)
 /* A time that 64 bits of ns do not hold becomes the nearest that they do. */
 static uint64_t time_on_wire(const struct timespec *t)
 {
-	int64_t ns;
+	int64_t ns = timespec_to_ns(*t);
 
 	if (is_special(t))
 		return t->tv_nsec == UTIME_NOW ? FILE_TIME_NOW : FILE_TIME_OMIT;
-	if (__builtin_mul_overflow((int64_t)t->tv_sec, NS_PER_S, &ns) ||
-		__builtin_add_overflow(ns, (int64_t)t->tv_nsec, &ns) ||
-		(uint64_t)ns == FILE_TIME_NOW || (uint64_t)ns == FILE_TIME_OMIT)
-		return t->tv_sec < 0 ? FILE_TIME_OMIT + 1 : INT64_MAX;
-	return (uint64_t)ns;
+	return (uint64_t)MAX(ns, (int64_t)FILE_TIME_OMIT + 1);
 }
 
 static bool is_time(const struct timespec *t)

@@ -28,7 +28,6 @@
 
 /* Longer than anybody waits. */
 #define TIMEOUT_MAX_S 1000000000
-#define NS_PER_S      1000000000
 
 static struct datagram_table *table(const struct call *c)
 {
@@ -193,8 +192,7 @@ static int64_t receive_now(struct receiving *r)
 static void write_timeout(const struct call *c, uint64_t until_ns)
 {
 	uint64_t now = now_ns(), left = until_ns > now ? until_ns - now : 0;
-	struct timespec ts = { .tv_sec = (time_t)(left / NS_PER_S),
-		.tv_nsec = (long)(left % NS_PER_S) };
+	struct timespec ts = timespec_of_ns((int64_t)left);
 
 	if (until_ns)
 		mem_write(c->task->tid, c->arg[4], &ts, sizeof(ts));
@@ -278,8 +276,8 @@ static int read_timeout(const struct call *c, uint64_t *until_ns)
 		return -EFAULT;
 	if (ts.tv_sec < 0 || ts.tv_nsec < 0 || ts.tv_nsec >= NS_PER_S)
 		return -EINVAL;
-	*until_ns = now_ns() + (uint64_t)MIN(ts.tv_sec, (time_t)TIMEOUT_MAX_S) * NS_PER_S +
-		    (uint64_t)ts.tv_nsec;
+	ts.tv_sec = MIN(ts.tv_sec, (time_t)TIMEOUT_MAX_S);
+	*until_ns = now_ns() + (uint64_t)timespec_to_ns(ts);
 	return 0;
 }
 

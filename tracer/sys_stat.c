@@ -84,7 +84,7 @@ static int64_t give_status(const struct call *c, const struct question *q, const
 
 static struct statx_timestamp timestamp(int64_t ns)
 {
-	struct timespec t = tree_time(ns);
+	struct timespec t = timespec_of_ns(ns);
 
 	return (struct statx_timestamp){ .tv_sec = t.tv_sec, .tv_nsec = (uint32_t)t.tv_nsec };
 }
@@ -108,8 +108,8 @@ static void amend(union status *st, bool is_statx, const struct tree_node *node)
 	} else {
 		st->s.st_size = (off_t)a->size;
 		st->s.st_blocks = (blkcnt_t)a->blocks;
-		st->s.st_atim = tree_time(a->atime);
-		st->s.st_mtim = tree_time(a->mtime);
+		st->s.st_atim = timespec_of_ns(a->atime);
+		st->s.st_mtim = timespec_of_ns(a->mtime);
 	}
 }
 

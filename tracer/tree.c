@@ -25,8 +25,6 @@
 /* The name in `work` of a copy under construction. */
 #define COMING "coming"
 
-#define NS_PER_S 1000000000
-
 /* --- paths --- */
 
 static bool is_dots(const char *name, size_t len)
@@ -327,15 +325,6 @@ static bool is_possible(const struct tree_entry *e)
 						   !memchr(e->link, '\0', e->link_len)));
 }
 
-struct timespec tree_time(int64_t ns)
-{
-	int64_t s = ns / NS_PER_S, rest = ns % NS_PER_S;
-
-	if (rest < 0)
-		return (struct timespec){ .tv_sec = s - 1, .tv_nsec = rest + NS_PER_S };
-	return (struct timespec){ .tv_sec = s, .tv_nsec = rest };
-}
-
 static bool is_time(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
@@ -367,7 +356,7 @@ static bool set_owner(
 int tree_apply(const struct tree *t, int fd, const struct stat *st, const struct file_attr *attr,
 	bool but_times)
 {
-	struct timespec times[2] = { tree_time(attr->atime), tree_time(attr->mtime) };
+	struct timespec times[2] = { timespec_of_ns(attr->atime), timespec_of_ns(attr->mtime) };
 	mode_t mode = shown_mode(t, attr), was = st->st_mode & ALLPERMS;
 
 	if (set_owner(t, fd, st, attr))

@@ -139,9 +139,6 @@ bool tree_is_open(const struct tree *t, int path_fd);
  * or -errno; -ENXIO for what is neither a file nor a directory, unless with O_PATH. */
 int tree_open_copy(const struct tree *t, int path_fd, int flags);
 
-/* tree_time() - a time of struct file_attr. */
-struct timespec tree_time(int64_t ns);
-
 /* tree_set_attr() - mode, owner, size unless it has content, and times of a copy. */
 void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr);
 

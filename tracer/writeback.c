@@ -111,11 +111,6 @@ static struct loop *loop_of(const struct writeback *w)
 	return &w->tracer->loop;
 }
 
-static bool link_is_up(const struct writeback *w)
-{
-	return w->tracer->link.open && !mux_of(w)->lost;
-}
-
 /* --- failures --- */
 
 static void say_failed(const struct record *r)
@@ -455,7 +450,7 @@ static void say_close(struct writeback *w, uint32_t handle)
 {
 	struct msg m = { .type = MSG_file_close, .id = handle };
 
-	if (link_is_up(w))
+	if (link_is_up(&w->tracer->link))
 		mux_send(mux_of(w), &m);
 }
 
@@ -542,7 +537,7 @@ static void finish(struct writeback *w)
 		return;
 	w->asked = true;
 	w->last = (struct remote_query){ .ops = &last_ops };
-	if (list_empty(&w->records) || !link_is_up(w) ||
+	if (list_empty(&w->records) || !link_is_up(&w->tracer->link) ||
 		remote_op(&w->tracer->fs.remote, &w->last, FILE_OP_STAT, 0, 0, 0, "/", NULL, 0) < 0)
 		w->finished = true;
 }

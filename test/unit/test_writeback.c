@@ -221,7 +221,7 @@ static int set_up(void **state)
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return -1;
 	agent.fd = fds[1];
-	tracer.link.open = true;
+	tracer.link.open = tracer.link.hello = true;
 	if (mux_init(mux, &tracer.loop, fds[0], PROTO_CLIENT, &link_ops) < 0)
 		return -1;
 	return writeback_init(wb, &tracer);
