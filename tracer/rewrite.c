@@ -81,11 +81,12 @@ static void map_at_entry(struct call *c)
 		start_mapping(c, &r);
 }
 
-/* page 0: there is no memory for it. */
-static void got_scratch(struct proc *p, uint64_t page)
+/* page 0: there is no memory for it. Two threads may have made one at once: the first is used. */
+static void got_scratch(struct space *s, uint64_t page)
 {
-	p->scratch = page;
-	p->no_scratch = !page;
+	if (!s->scratch)
+		s->scratch = page;
+	s->no_scratch = !s->scratch;
 }
 
 static void relocate(const struct call_change *change, uint64_t base)
@@ -102,35 +103,35 @@ static void relocate(const struct call_change *change, uint64_t base)
 }
 
 /* The address of a free slot with the change's bytes in it, or 0. */
-static uint64_t fill_slot(struct call *c, struct proc *p)
+static uint64_t fill_slot(struct call *c, struct space *s)
 {
-	for (unsigned i = 0; p->scratch && i < SCRATCH_SLOTS; i++) {
-		uint64_t at = p->scratch + (uint64_t)i * SCRATCH_SLOT_SIZE;
+	for (unsigned i = 0; s->scratch && i < SCRATCH_SLOTS; i++) {
+		uint64_t at = s->scratch + (uint64_t)i * SCRATCH_SLOT_SIZE;
 
-		if (p->slots & UINT64_C(1) << i)
+		if (s->slots & UINT64_C(1) << i)
 			continue;
 		relocate(&c->change, at);
 		if (mem_write(c->task->tid, at, c->change.bytes, c->change.n) < 0)
 			return 0;
-		p->slots |= UINT64_C(1) << i;
+		s->slots |= UINT64_C(1) << i;
 		return at;
 	}
 	return 0;
 }
 
-static void free_slot(struct call *c)
+void rewrite_release(struct call *c)
 {
-	struct proc *p = c->task->proc;
+	struct space *s = c->task->proc ? c->task->proc->space : NULL;
 
-	if (p && c->scratch)
-		p->slots &= ~(UINT64_C(1) << (c->scratch - p->scratch) / SCRATCH_SLOT_SIZE);
+	if (s && c->scratch)
+		s->slots &= ~(UINT64_C(1) << (c->scratch - s->scratch) / SCRATCH_SLOT_SIZE);
 	c->scratch = 0;
 }
 
 /* The bytes are where the guest sees them. False: there is no room. */
-static bool place_bytes(struct call *c, struct proc *p)
+static bool place_bytes(struct call *c, struct space *s)
 {
-	c->scratch = c->change.n ? fill_slot(c, p) : 0;
+	c->scratch = c->change.n ? fill_slot(c, s) : 0;
 	return c->scratch || !c->change.n;
 }
 
@@ -155,11 +156,11 @@ static void restore_args(const struct call *c, struct user_regs_struct *r)
 
 /* From the interrupted call into the rewritten one. Without a slot the call fails: as the guest
  * made it, it would do another thing. */
-static bool enter(struct call *c, struct proc *p)
+static bool enter(struct call *c, struct space *s)
 {
 	struct user_regs_struct r = c->regs;
 
-	if (!place_bytes(c, p)) {
+	if (!place_bytes(c, s)) {
 		arch.fail(&r, ENOMEM);
 		call_drop(c);
 		return arch.set(c->task->tid, &r) == 0 &&
@@ -173,20 +174,20 @@ static bool enter(struct call *c, struct proc *p)
 	return ptrace(PTRACE_SYSCALL, c->task->tid, 0, 0) == 0;
 }
 
-static bool needs_page(const struct call *c, const struct proc *p)
+static bool needs_page(const struct call *c, const struct space *s)
 {
-	return c->change.n && !p->scratch && !p->no_scratch;
+	return c->change.n && !s->scratch && !s->no_scratch;
 }
 
 bool rewrite_at_stop(struct call *c)
 {
-	struct proc *p = task_proc(c->tracer, c->task);
+	struct space *s = task_space(c->tracer, c->task);
 	int64_t nr;
 
-	if (!p || arch.get(c->task->tid, &c->regs) < 0 ||
+	if (!s || arch.get(c->task->tid, &c->regs) < 0 ||
 		!arch.is_interrupted(c->task->tid, &c->regs, &nr) || nr != c->def->nr)
 		return false;
-	return needs_page(c, p) ? map_at_stop(c) : enter(c, p);
+	return needs_page(c, s) ? map_at_stop(c) : enter(c, s);
 }
 
 /* In the stop at the call's entry: it is skipped. */
@@ -205,18 +206,18 @@ static void fail_at_entry(struct call *c, int error)
 
 void rewrite_at_entry(struct call *c)
 {
-	struct proc *p = task_proc(c->tracer, c->task);
+	struct space *s = task_space(c->tracer, c->task);
 	pid_t tid = c->task->tid;
 	struct user_regs_struct r;
 
-	if (!p || arch.get(tid, &c->regs) < 0)
+	if (!s || arch.get(tid, &c->regs) < 0)
 		return;
 	c->at_entry = true;
-	if (needs_page(c, p)) {
+	if (needs_page(c, s)) {
 		map_at_entry(c);
 		return;
 	}
-	if (!place_bytes(c, p)) {
+	if (!place_bytes(c, s)) {
 		fail_at_entry(c, ENOMEM);
 		return;
 	}
@@ -230,19 +231,19 @@ void rewrite_at_entry(struct call *c)
 void rewrite_mapped(struct call *c)
 {
 	pid_t tid = c->task->tid;
-	struct proc *p = c->task->proc;
+	struct space *s = c->task->proc->space;
 	struct user_regs_struct r;
 
 	if (arch.get(tid, &r) < 0)
 		return;
-	got_scratch(p, arch.result(&r) > 0 ? (uint64_t)arch.result(&r) : 0);
+	got_scratch(s, arch.result(&r) > 0 ? (uint64_t)arch.result(&r) : 0);
 	if (!c->at_entry) {
 		ptrace(PTRACE_SETSIGMASK, tid, sizeof(c->sigmask), &c->sigmask);
-		enter(c, p);
+		enter(c, s);
 		return;
 	}
 	r = c->regs;
-	if (!place_bytes(c, p)) {
+	if (!place_bytes(c, s)) {
 		arch.fail(&r, ENOMEM);
 		call_drop(c);
 		if (arch.set(tid, &r) == 0)
@@ -280,5 +281,4 @@ void rewrite_over(struct call *c)
 			arch.set_result(&r, result);
 		arch.set(c->task->tid, &r);
 	}
-	free_slot(c);
 }

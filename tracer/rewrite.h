@@ -25,4 +25,8 @@ void rewrite_mapped(struct call *c);
  * argument back. The thread stands still and is not resumed. */
 void rewrite_over(struct call *c);
 
+/* rewrite_release() - the call's scratch memory, if it has any, is free for others; also when its
+ * thread has gone away, or executes another program. */
+void rewrite_release(struct call *c);
+
 #endif

@@ -1,6 +1,7 @@
 #include "task.h"
 
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -42,6 +43,13 @@ struct task *task_get(struct tracer *tr, pid_t tid)
 	return t;
 }
 
+static void leave_space(struct proc *p)
+{
+	if (p->space && !--p->space->procs)
+		free(p->space);
+	p->space = NULL;
+}
+
 static void proc_unref(struct tracer *tr, struct proc *p)
 {
 	if (!p || --p->threads)
@@ -49,6 +57,7 @@ static void proc_unref(struct tracer *tr, struct proc *p)
 	fs_process_ends(&tr->fs);
 	htab_del(&tr->procs, &p->node);
 	close_fd(&p->pidfd);
+	leave_space(p);
 	free(p);
 }
 
@@ -88,17 +97,15 @@ void task_exec(struct task *t, pid_t former)
 	fs_process_ends(&tr->fs);
 	while ((other = other_thread(tr, p, t)))
 		task_gone(other);
-	p->scratch = 0;
-	p->no_scratch = false;
-	p->slots = 0;
+	leave_space(p);
 }
 
-/* The thread group of a thread: "Tgid:" of its status, proc(5). 0: it is gone. */
-static pid_t read_tgid(pid_t tid)
+/* "Tgid" or "PPid" of a thread's status, proc(5). 0: it is gone. */
+static pid_t read_pid(pid_t tid, const char *field)
 {
-	unsigned long long tgid;
+	unsigned long long pid;
 
-	return procfs_status(tid, "Tgid", 10, &tgid) ? (pid_t)tgid : 0;
+	return procfs_status(tid, field, 10, &pid) ? (pid_t)pid : 0;
 }
 
 static struct proc *proc_get(struct tracer *tr, pid_t tgid)
@@ -126,13 +133,37 @@ struct proc *task_proc(struct tracer *tr, struct task *t)
 
 	if (t->proc)
 		return t->proc;
-	tgid = read_tgid(t->tid);
+	tgid = read_pid(t->tid, "Tgid");
 	if (!tgid)
 		return NULL;
 	t->proc = proc_get(tr, tgid);
 	if (t->proc)
 		t->proc->threads++;
 	return t->proc;
+}
+
+/* The parent that a process was made by with CLONE_VM, and that lives in the same memory still; or
+ * NULL. Where kcmp(2) may not be used that is not known, and its scratch memory stays its own. */
+static struct task *memory_sharer(struct tracer *tr, const struct proc *p)
+{
+	pid_t parent = read_pid(p->tgid, "PPid");
+	struct task *t = parent ? task_find(tr, parent) : NULL;
+
+	return t && syscall(SYS_kcmp, parent, p->tgid, KCMP_VM, 0, 0) == 0 ? t : NULL;
+}
+
+struct space *task_space(struct tracer *tr, struct task *t)
+{
+	struct proc *p = task_proc(tr, t);
+	struct task *sharer;
+
+	if (!p || p->space)
+		return p ? p->space : NULL;
+	sharer = memory_sharer(tr, p);
+	p->space = sharer ? task_space(tr, sharer) : calloc(1, sizeof(*p->space));
+	if (p->space)
+		p->space->procs++;
+	return p->space;
 }
 
 int task_pidfd(struct tracer *tr, struct task *t)

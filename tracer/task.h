@@ -16,15 +16,21 @@
 #define SCRATCH_SLOTS     64
 #define SCRATCH_SLOT_SIZE 8192 /* what a path and the arguments of a script take */
 
+/* An address space: of one process, or of several, as between vfork(2) and execve(2). */
+struct space {
+	unsigned procs;
+	uint64_t scratch; /* address, or 0 */
+	bool no_scratch;  /* there was no memory for it */
+	uint64_t slots;   /* which are in use */
+};
+
 struct proc {
 	struct hnode node; /* by tgid */
 	pid_t tgid;
 	unsigned threads;
-	int pidfd;        /* -1: not opened yet */
-	uint64_t scratch; /* address, or 0; lost by exec */
-	bool no_scratch;  /* there was no memory for it */
-	bool unreachable; /* its descriptors are; that was said */
-	uint64_t slots;   /* which are in use */
+	int pidfd;           /* -1: not opened yet */
+	struct space *space; /* NULL until someone asks; another one after exec */
+	bool unreachable;    /* its descriptors are; that was said */
 };
 
 struct task {
@@ -51,6 +57,9 @@ void task_exec(struct task *t, pid_t former);
 
 /* task_proc() - the thread's process; NULL: it is dead already, or no memory. */
 struct proc *task_proc(struct tracer *tr, struct task *t);
+
+/* task_space() - its address space; NULL as task_proc(). */
+struct space *task_space(struct tracer *tr, struct task *t);
 
 /* task_pidfd() - a pidfd of its process, the task's own; or -errno. */
 int task_pidfd(struct tracer *tr, struct task *t);

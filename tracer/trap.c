@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "rewrite.h"
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
@@ -123,6 +124,7 @@ void call_result(struct call *c)
 
 static void forget_change(struct call *c)
 {
+	rewrite_release(c);
 	free((void *)c->change.bytes);
 	c->change = (struct call_change){ 0 };
 	if (c->lent_mode)

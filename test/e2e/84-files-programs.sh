@@ -111,6 +111,25 @@ writes "Java" java -cp $T/bin Tour write /srv/work
 	writes "make" sh -c 'cd /srv/work; printf "all: out\nout: file other\n\tcat file other >out\n" >Makefile; make -s; touch -d 2001-01-01 out; make; make; rm Makefile'
 }
 
+# What a program is run with is put into memory of its process, and while vfork(2) lasts that is its parent's.
+cat >spawns.py <<'END'
+import os, threading
+script = "/data/script"
+def size():
+    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmSize"))
+def spawn():
+    os.waitpid(os.posix_spawn(script, [script], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]), 0)
+together = [threading.Thread(target=spawn) for _ in range(4)]
+[t.start() for t in together]
+[t.join() for t in together]
+before = size()
+for _ in range(100):
+    spawn()
+print(size() - before)
+END
+# shellcheck disable=SC2046
+is "memory of a process that spawns remote programs" "$($(beneath_root) $python $T/spawns.py 2>&1)" 0
+
 # A local file on a way that begins in the target's: it is the guest's kernel that opens it, and waits.
 fifo=/tmp/mirrord-trace.$RANDOM
 mkfifo $fifo
