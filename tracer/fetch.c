@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "fs.h"
 #include "log.h"
 #include "tracer.h"
+#include "trap.h"
 #include "util.h"
 
 /* What st_blocks counts (stat(2)). */
@@ -24,13 +26,40 @@ void fetch_close_handle(struct fetch *f)
 /* The rest of what was coming is not wanted. */
 static void stop_filling(struct fetch *f)
 {
-	if (f->content.tree)
-		tree_content_abort(&f->content);
-	if (f->listing.tree)
-		tree_list_abort(&f->listing);
-	f->content.tree = NULL;
-	f->listing.tree = NULL;
+	tree_content_abort(&f->content);
+	tree_list_abort(&f->listing);
 }
+
+/* --- what is known --- */
+
+/* Of the target's symbolic links the tree has only those that were asked about by themselves. */
+static void note_way(struct fs *fs, struct span asked, uint64_t ino)
+{
+	uint64_t hash = XXH3_64bits(asked.data, asked.len);
+
+	fs->ways[hash % FETCH_WAYS] = (struct fetch_way){ hash, ino };
+}
+
+static const struct tree_node *known_node(const struct fs *fs, const char *path)
+{
+	uint64_t hash = XXH3_64bits(path, strlen(path));
+	const struct fetch_way *way = &fs->ways[hash % FETCH_WAYS];
+	cleanup_fd int fd = tree_walk(&fs->tree, path);
+
+	if (fd >= 0)
+		return tree_node(&fs->tree, fd);
+	return way->hash == hash ? tree_node_by_ino(&fs->tree, way->ino) : NULL;
+}
+
+/* A version is of one file's content: nothing is lost when it is another file by now. */
+static uint64_t known_version(const struct fs *fs, const char *path)
+{
+	const struct tree_node *node = known_node(fs, path);
+
+	return node && node->has_content ? node->version : 0;
+}
+
+/* --- the end of it --- */
 
 /* By its canonical name: the way there was gone, and decided about, already. */
 static bool ask_again(struct fetch *f)
@@ -45,7 +74,7 @@ static bool ask_again(struct fetch *f)
 	fetch_release(f);
 	f->base = 0;
 	f->repeated++;
-	r = fetch_start(f, f->want & ~way, mode, 0, f->from, path);
+	r = fetch_start(f, f->want & ~way, mode, f->from, path);
 	free(path);
 	if (r < 0)
 		f->want &= ~(uint32_t)FILE_WRITE; /* there is no handle */
@@ -120,7 +149,6 @@ static int make_empty(struct fetch *f, uint64_t version)
 
 	if (r == 0)
 		r = tree_content_end(&f->content, &f->attr, 0, version);
-	f->content.tree = NULL;
 	return r;
 }
 
@@ -153,10 +181,20 @@ static bool is_older(const struct fetch *f, const struct remote_found *found)
 	return node && node->writes > found->writes;
 }
 
+/* By now the copy is not what it was when the question was asked: another answer is filling it.
+ * What the guest writes to is on top of that. */
+static bool is_overtaken(const struct fetch *f, const struct tree_node *node)
+{
+	bool is_known = node->version == f->query.msg.file_open.known || node->writeback;
+
+	return !node->has_content || !is_known;
+}
+
 /* 0 or -errno; -ESTALE: it is to be asked for again. */
 static int begin(struct fetch *f, const struct remote_found *found)
 {
 	struct tree *tree = &f->fs->tree;
+	struct tree_node *node;
 
 	f->attr = *found->attr;
 	f->path = strdup(found->path);
@@ -164,9 +202,12 @@ static int begin(struct fetch *f, const struct remote_found *found)
 		return -ENOMEM;
 	if (may_repeat(f) && is_older(f, found))
 		return -ESTALE;
-	f->copy = fs_put(f->fs, found, NULL);
+	f->copy = fs_put(f->fs, found, &node);
 	if (f->copy < 0)
 		return f->copy;
+	note_way(f->fs, f->query.msg.file_open.path, node->ino);
+	if (found->content == FILE_UNCHANGED && is_overtaken(f, node))
+		return -ESTALE;
 	if (found->content == FILE_BYTES && is_too_large(f))
 		return -EFBIG;
 	if (found->content == FILE_BYTES)
@@ -237,8 +278,6 @@ static int complete(struct fetch *f, uint64_t size, uint64_t version)
 		r = tree_content_end(&f->content, &f->attr, size, f->from ? 0 : version);
 	else if (f->listing.tree)
 		r = tree_list_end(&f->listing);
-	f->content.tree = NULL;
-	f->listing.tree = NULL;
 	return r;
 }
 
@@ -266,11 +305,13 @@ void fetch_init(struct fetch *f, struct fs *fs, void (*done)(struct fetch *f, in
 	f->fs = fs;
 	f->done = done;
 	f->copy = -1;
+	f->content = TREE_CONTENT_NONE;
+	f->listing = TREE_LISTING_NONE;
 }
 
-int fetch_start(struct fetch *f, uint32_t want, uint32_t mode, uint64_t known, uint64_t from,
-	const char *path)
+int fetch_start(struct fetch *f, uint32_t want, uint32_t mode, uint64_t from, const char *path)
 {
+	uint64_t known = want & FILE_CONTENT ? known_version(f->fs, path) : 0;
 	int r;
 
 	f->query = (struct remote_query){ .ops = &fetch_ops, .base = f->base };
@@ -295,4 +336,66 @@ void fetch_release(struct fetch *f)
 	close_fd(&f->copy);
 	free(f->path);
 	f->path = NULL;
+}
+
+/* --- a call that waits --- */
+
+static void call_done(struct fetch *f, int error)
+{
+	struct fetch_call *w = container_of(f, struct fetch_call, fetch);
+
+	w->fetched(w, error);
+}
+
+static void call_free(struct deferred *d)
+{
+	struct fetch_call *w = container_of(d, struct fetch_call, release);
+
+	fetch_release(&w->fetch);
+	if (w->freed)
+		w->freed(w);
+	free(w);
+}
+
+static void call_cancel(struct call *c)
+{
+	struct fetch_call *w = c->data;
+
+	fetch_drop(&w->fetch);
+	fetch_call_end(w);
+}
+
+void *fetch_call_new(struct call *c, size_t size, void (*fetched)(struct fetch_call *w, int error),
+	void (*freed)(struct fetch_call *w))
+{
+	struct fetch_call *w = calloc(1, size);
+
+	if (!w) {
+		call_return(c, -ENOMEM);
+		return NULL;
+	}
+	fetch_init(&w->fetch, &c->tracer->fs, call_done);
+	deferred_init(&w->release, call_free);
+	w->call = c;
+	w->fetched = fetched;
+	w->freed = freed;
+	return w;
+}
+
+void fetch_call_start(
+	struct fetch_call *w, uint32_t want, uint32_t mode, uint64_t from, const char *path)
+{
+	int r = fetch_start(&w->fetch, want, mode, from, path);
+
+	if (r < 0)
+		w->fetched(w, -r);
+	else
+		call_park(w->call, false, call_cancel, w);
+}
+
+struct call *fetch_call_end(struct fetch_call *w)
+{
+	w->call->cancel = NULL;
+	loop_defer(&w->fetch.fs->tracer->loop, &w->release);
+	return w->call;
 }

@@ -36,6 +36,7 @@ struct fs {
 	struct fs_watches watches;
 	struct name_copies names;
 	struct xattr_lacks lacks;
+	struct fetch_way ways[FETCH_WAYS];
 	struct fs_walk {
 		uint64_t ino; /* of the copy that was asked about last */
 		uint64_t at_ns;

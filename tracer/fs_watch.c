@@ -189,7 +189,7 @@ static void refresh(struct fs_watched *e)
 	e->fetching = fetch_start(&e->fetch,
 			      S_ISDIR(node->attr.mode) ? FILE_READ | FILE_LIST
 						       : FILE_READ | FILE_CONTENT,
-			      0, node->has_content ? node->version : 0, from, e->path) == 0;
+			      0, from, e->path) == 0;
 }
 
 /* Gone before it could be watched; or it is as fresh as its last open. */

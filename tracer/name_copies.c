@@ -158,7 +158,7 @@ void name_copies_ask(struct name_copies *nc)
 		struct name_copy *f = &nc->file[id];
 
 		if (f->learn && !f->fetching)
-			f->fetching = fetch_start(&f->fetch, FILE_READ | FILE_CONTENT, 0, 0, 0,
+			f->fetching = fetch_start(&f->fetch, FILE_READ | FILE_CONTENT, 0, 0,
 					      f->path) == 0;
 	}
 }

@@ -24,45 +24,28 @@
 /* The line of an interpreter, with the zero byte that ends it (binfmt_script.c). */
 #define SHEBANG_SIZE 256
 
+#define WANT_PROGRAM (FILE_EXEC | FILE_READ | FILE_CONTENT)
+
 struct exec {
-	struct fetch fetch;
-	struct call *call;
+	struct fetch_call wait;
 	unsigned path_arg;             /* argv is the next */
 	char *script;                  /* the path as it was given, for its interpreter */
 	char *prefix[EXEC_PREFIX_MAX]; /* these stand for argv[0] */
 	unsigned nprefix, depth;
-	struct deferred release;
 };
 
-static void exec_free(struct deferred *d)
+static void exec_freed(struct fetch_call *w)
 {
-	struct exec *x = container_of(d, struct exec, release);
+	struct exec *x = container_of(w, struct exec, wait);
 
-	fetch_release(&x->fetch);
 	free(x->script);
 	for (unsigned i = 0; i < x->nprefix; i++)
 		free(x->prefix[i]);
-	free(x);
-}
-
-static void exec_over(struct exec *x)
-{
-	x->call->cancel = NULL;
-	loop_defer(&x->fetch.fs->tracer->loop, &x->release);
-}
-
-static void exec_cancel(struct call *c)
-{
-	struct exec *x = c->data;
-
-	fetch_drop(&x->fetch);
-	exec_over(x);
 }
 
 static void exec_answer(struct exec *x, int64_t result)
 {
-	call_return(x->call, result);
-	exec_over(x);
+	call_return(fetch_call_end(&x->wait), result);
 }
 
 /* The strings, and the array of pointers to them and to the guest's own arguments. */
@@ -129,13 +112,13 @@ static int make_vector(struct vector *v, const struct exec *x, uint64_t argv)
 		if (!add_pointer(v, at[i]))
 			return -E2BIG;
 	}
-	return add_guest_args(v, x->call, argv);
+	return add_guest_args(v, x->wait.call, argv);
 }
 
 /* The kernel executes what is at path. */
 static void exec_path(struct exec *x, const char *path)
 {
-	struct call *c = x->call;
+	struct call *c = x->wait.call;
 	unsigned argv_arg = x->path_arg + 1;
 	struct vector v = { .n = strlen(path) + 1 };
 	struct call_change change = {
@@ -156,8 +139,7 @@ static void exec_path(struct exec *x, const char *path)
 	change.words_at = v.pointers_at;
 	change.nwords = x->nprefix;
 	change.n = v.n;
-	call_rewrite(c, &change);
-	exec_over(x);
+	call_rewrite(fetch_call_end(&x->wait), &change);
 }
 
 /* --- scripts --- */
@@ -165,15 +147,12 @@ static void exec_path(struct exec *x, const char *path)
 /* The interpreter and its option, "" if there is none, in the first line. False: it is no script.
  */
 static bool read_shebang(
-	int copy, char line[static SHEBANG_SIZE], char **interpreter, char **option)
+	const struct fetch *f, char line[static SHEBANG_SIZE], char **interpreter, char **option)
 {
-	char proc[40], *end;
-	cleanup_fd int fd = -1;
-	ssize_t n;
+	cleanup_fd int fd = tree_open_copy(&f->fs->tree, f->copy, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, SHEBANG_SIZE - 1);
+	char *end;
 
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", copy);
-	fd = open(proc, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, line, SHEBANG_SIZE - 1);
 	if (n < 3 || line[0] != '#' || line[1] != '!')
 		return false;
 	line[n] = '\0';
@@ -214,19 +193,17 @@ static bool push_interpreter(struct exec *x, const char *interpreter, const char
 	return x->script;
 }
 
-static void exec_ask(struct exec *x, const char *path);
-
 /* The interpreter is found as any path of the guest's is. */
 static void exec_interpreter(struct exec *x, const char *interpreter)
 {
-	const struct fs_policy *policy = x->fetch.fs->policy;
+	const struct fs_policy *policy = x->wait.fetch.fs->policy;
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s", interpreter);
 	fs_name_normalize(path);
-	fetch_release(&x->fetch);
+	fetch_release(&x->wait.fetch);
 	if (*interpreter == '/' && fs_policy_decide(policy, path, FS_READS, NULL) == FS_REMOTE)
-		exec_ask(x, interpreter);
+		fetch_call_start(&x->wait, WANT_PROGRAM, 0, 0, interpreter);
 	else
 		exec_path(x, interpreter);
 }
@@ -237,8 +214,9 @@ static void exec_copy(struct exec *x)
 {
 	char line[SHEBANG_SIZE], path[PATH_MAX], *interpreter, *option;
 
-	if (!read_shebang(x->fetch.copy, line, &interpreter, &option)) {
-		if (tree_kernel_path(&x->fetch.fs->tree, x->fetch.path, path) > sizeof(path))
+	if (!read_shebang(&x->wait.fetch, line, &interpreter, &option)) {
+		if (tree_kernel_path(&x->wait.fetch.fs->tree, x->wait.fetch.path, path) >
+			sizeof(path))
 			exec_answer(x, -ENAMETOOLONG);
 		else
 			exec_path(x, path);
@@ -253,9 +231,9 @@ static void exec_copy(struct exec *x)
 
 /* --- the file --- */
 
-static void exec_fetched(struct fetch *f, int error)
+static void exec_fetched(struct fetch_call *w, int error)
 {
-	struct exec *x = container_of(f, struct exec, fetch);
+	struct exec *x = container_of(w, struct exec, wait);
 
 	if (error)
 		exec_answer(x, -error);
@@ -263,34 +241,19 @@ static void exec_fetched(struct fetch *f, int error)
 		exec_copy(x);
 }
 
-static void exec_ask(struct exec *x, const char *path)
-{
-	int r = fetch_start(&x->fetch, FILE_EXEC | FILE_READ | FILE_CONTENT, 0, 0, 0, path);
-
-	if (r < 0)
-		exec_answer(x, r);
-	else
-		call_park(x->call, false, exec_cancel, x);
-}
-
 static void exec_remote(struct call *c, unsigned path_arg, const struct fs_name *n)
 {
-	struct exec *x = calloc(1, sizeof(*x));
+	struct exec *x = fetch_call_new(c, sizeof(*x), exec_fetched, exec_freed);
 	char given[PATH_MAX];
 
-	if (!x) {
-		call_return(c, -ENOMEM);
+	if (!x)
 		return;
-	}
 	if (mem_read_string(c->task->tid, c->arg[path_arg], given, sizeof(given)) <= 0)
 		strcpy(given, n->path);
-	fetch_init(&x->fetch, &c->tracer->fs, exec_fetched);
-	deferred_init(&x->release, exec_free);
-	x->call = c;
 	x->path_arg = path_arg;
 	x->script = strdup(given);
 	if (x->script)
-		exec_ask(x, n->full);
+		fetch_call_start(&x->wait, WANT_PROGRAM, 0, 0, n->full);
 	else
 		exec_answer(x, -ENOMEM);
 }

@@ -76,16 +76,13 @@ static int fetch_again(struct watching *w)
 {
 	struct fetch *f = &w->fetch;
 	const struct tree_node *node = tree_node(&f->fs->tree, f->copy);
-	uint64_t known = 0;
 
 	w->watched = true;
 	fs_watch(&f->fs->watches, f->copy, f->path, true);
-	if (node && node->has_content && !node->writeback) {
+	if (node && node->has_content && !node->writeback)
 		w->want |= FILE_READ | FILE_CONTENT;
-		known = node->version;
-	}
 	fetch_release(f);
-	return fetch_start(f, w->want, 0, known, 0, w->path);
+	return fetch_start(f, w->want, 0, 0, w->path);
 }
 
 static void fetched(struct fetch *f, int error)
@@ -119,7 +116,7 @@ static void watch_remote(struct call *c, int inotify, const struct fs_name *n)
 	deferred_init(&w->release, watching_free);
 	fetch_init(&w->fetch, &c->tracer->fs, fetched);
 	if (w->path)
-		r = fetch_start(&w->fetch, w->want, 0, 0, 0, w->path);
+		r = fetch_start(&w->fetch, w->want, 0, 0, w->path);
 	if (r == 0)
 		call_park(c, false, watching_cancel, w);
 	else

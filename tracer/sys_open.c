@@ -30,11 +30,9 @@ struct request {
 };
 
 struct opening {
-	struct fetch fetch;
-	struct call *call;
+	struct fetch_call wait;
 	struct request request;
 	struct name_copy *name; /* it reads a file of name resolution; or NULL */
-	struct deferred release;
 };
 
 /* --- the end of it --- */
@@ -44,41 +42,20 @@ static bool is_tmpfile(uint64_t flags)
 	return (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-static void opening_free(struct deferred *d)
-{
-	struct opening *o = container_of(d, struct opening, release);
-
-	fetch_release(&o->fetch);
-	free(o);
-}
-
-static void opening_over(struct opening *o)
-{
-	loop_defer(&o->fetch.fs->tracer->loop, &o->release);
-}
-
-static void opening_cancel(struct call *c)
-{
-	struct opening *o = c->data;
-
-	fetch_drop(&o->fetch);
-	opening_over(o);
-}
-
 static int open_copy(const struct opening *o)
 {
 	const struct open_how *how = &o->request.how;
+	const struct fetch *f = &o->wait.fetch;
 	const int done = O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW;
 	int flags = (int)how->flags, fd;
 
 	if (flags & O_PATH)
-		fd = fcntl(o->fetch.copy, F_DUPFD_CLOEXEC, 0);
+		fd = fcntl(f->copy, F_DUPFD_CLOEXEC, 0);
 	else if (is_tmpfile(how->flags))
-		fd = openat(o->fetch.copy, ".", flags | O_CLOEXEC,
-			(mode_t)how->mode & ~fs_guest_umask(o->call));
+		fd = openat(f->copy, ".", flags | O_CLOEXEC,
+			(mode_t)how->mode & ~fs_guest_umask(o->wait.call));
 	else
-		return tree_open_copy(
-			&o->fetch.fs->tree, o->fetch.copy, (flags & ~done) | O_CLOEXEC);
+		return tree_open_copy(&f->fs->tree, f->copy, (flags & ~done) | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -91,9 +68,8 @@ static bool is_blind(const struct fetch *f, const struct tree_node *node)
 }
 
 /* What a descriptor for writing, or one that stays, brings with it. 0 or -errno. */
-static int attend_copy(struct opening *o)
+static int attend_copy(struct fetch *f)
 {
-	struct fetch *f = &o->fetch;
 	struct tree_node *node = tree_node(&f->fs->tree, f->copy);
 
 	if (is_blind(f, node)) {
@@ -108,40 +84,39 @@ static int attend_copy(struct opening *o)
 	return 0;
 }
 
-static void give(const struct opening *o, int fd)
+static void give(struct opening *o, int fd)
 {
 	uint64_t flags = o->request.how.flags;
+	const struct fetch *f = &o->wait.fetch;
 	char path[PATH_MAX];
 	bool named = !is_tmpfile(flags) &&
-		     tree_kernel_path(&o->fetch.fs->tree, o->fetch.path, path) <= sizeof(path);
+		     tree_kernel_path(&f->fs->tree, f->path, path) <= sizeof(path);
 
-	call_open(o->call, fd, named ? path : NULL, flags);
+	call_open(fetch_call_end(&o->wait), fd, named ? path : NULL, flags);
 }
 
 /* Without a link what was fetched before is as good. */
 static int end_name(struct opening *o, int error)
 {
-	name_copy_fetched(o->name, &o->fetch, error);
-	return error == EIO && name_copy_take(o->name, &o->fetch) ? 0 : error;
+	name_copy_fetched(o->name, &o->wait.fetch, error);
+	return error == EIO && name_copy_take(o->name, &o->wait.fetch) ? 0 : error;
 }
 
 static void finish(struct opening *o, int error)
 {
-	int fd = error ? -error : attend_copy(o);
+	int fd = error ? -error : attend_copy(&o->wait.fetch);
 
 	if (fd == 0)
 		fd = open_copy(o);
-	o->call->cancel = NULL;
 	if (fd < 0)
-		call_return(o->call, fd);
+		call_return(fetch_call_end(&o->wait), fd);
 	else
 		give(o, fd);
-	opening_over(o);
 }
 
-static void opened(struct fetch *f, int error)
+static void opened(struct fetch_call *w, int error)
 {
-	struct opening *o = container_of(f, struct opening, fetch);
+	struct opening *o = container_of(w, struct opening, wait);
 
 	finish(o, o->name ? end_name(o, error) : error);
 }
@@ -201,61 +176,28 @@ static enum fs_access access_of(uint64_t flags)
 	return writes ? FS_WRITES : FS_READS;
 }
 
-/* What the copy has already. */
-static uint64_t known_version(const struct fs *fs, const struct fs_name *n)
-{
-	cleanup_fd int fd = tree_at(&fs->tree, n->path);
-	const struct tree_node *node = fd < 0 ? NULL : tree_node(&fs->tree, fd);
-
-	return node && node->has_content ? node->version : 0;
-}
-
 /* Opened to be read, whatever it is: this and nothing else is asked about. */
 #define WANT_READ (FILE_READ | FILE_CONTENT | FILE_LIST)
 
-/* 0: it is on its way, or *there. */
-static int start(struct opening *o, const struct fs_name *n, bool *there)
-{
-	const struct open_how *how = &o->request.how;
-	struct fs *fs = &o->call->tracer->fs;
-	uint32_t want = want_of(how), mode = 0;
-	uint64_t known = known_version(fs, n);
-
-	fetch_init(&o->fetch, fs, opened);
-	if (want == WANT_READ && strcmp(n->full, n->path) == 0)
-		o->name = name_copies_find(&fs->names, n->path);
-	*there = o->name && name_copy_take(o->name, &o->fetch);
-	if (*there)
-		return 0;
-	o->fetch.base = (uint16_t)o->request.base;
-	if (how->flags & O_CREAT)
-		mode = (uint32_t)how->mode & ~fs_guest_umask(o->call) & 07777;
-	return fetch_start(&o->fetch, want, mode, known, 0, n->full);
-}
-
 static void ask_agent(struct call *c, const struct request *request, const struct fs_name *n)
 {
-	struct opening *o = calloc(1, sizeof(*o));
-	bool there = false;
-	int r = -ENOMEM;
+	const struct open_how *how = &request->how;
+	struct opening *o = fetch_call_new(c, sizeof(*o), opened, NULL);
+	struct fs *fs = &c->tracer->fs;
+	uint32_t want = want_of(how), mode = 0;
 
-	if (o) {
-		o->call = c;
-		o->request = *request;
-		deferred_init(&o->release, opening_free);
-		r = start(o, n, &there);
-	}
-	if (there) {
+	if (!o)
+		return;
+	o->request = *request;
+	o->wait.fetch.base = (uint16_t)request->base;
+	if (want == WANT_READ && strcmp(n->full, n->path) == 0)
+		o->name = name_copies_find(&fs->names, n->path);
+	if (how->flags & O_CREAT)
+		mode = (uint32_t)how->mode & ~fs_guest_umask(c) & 07777;
+	if (o->name && name_copy_take(o->name, &o->wait.fetch))
 		finish(o, 0);
-		return;
-	}
-	if (r == 0) {
-		call_park(c, false, opening_cancel, o);
-		return;
-	}
-	call_return(c, r);
-	if (o)
-		opening_free(&o->release);
+	else
+		fetch_call_start(&o->wait, want, mode, 0, n->full);
 }
 
 /* A copy that was made here, and that is only read. */

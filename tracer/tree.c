@@ -81,16 +81,19 @@ struct tree_fd_path tree_fd_path(int fd)
 	return p;
 }
 
+static int open_path(const struct tree *t, const char *path, uint64_t flags, uint64_t resolve)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC | flags, .resolve = resolve };
+	int fd = (int)syscall(SYS_openat2, t->root, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
 /* An O_PATH descriptor beneath the root; path is canonical. */
 static int resolve(const struct tree *t, const char *path, uint64_t flags)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW | flags,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
-	int fd = (int)syscall(SYS_openat2, t->root, path[1] ? path + 1 : ".", &how, sizeof(how));
-
-	return fd < 0 ? -errno : fd;
+	return open_path(t, path[1] ? path + 1 : ".", flags | O_NOFOLLOW,
+		RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
 }
 
 size_t tree_kernel_path(const struct tree *t, const char *path, char to[static PATH_MAX])
@@ -103,6 +106,11 @@ size_t tree_kernel_path(const struct tree *t, const char *path, char to[static P
 int tree_at(const struct tree *t, const char *path)
 {
 	return is_canonical(path) ? resolve(t, path, 0) : -EINVAL;
+}
+
+int tree_walk(const struct tree *t, const char *path)
+{
+	return open_path(t, path, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
 }
 
 /* The directory part, and *last. 0 or -errno. */

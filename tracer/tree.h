@@ -104,6 +104,10 @@ size_t tree_kernel_path(const struct tree *t, const char *path, char to[static P
  * caller's, or -errno. */
 int tree_at(const struct tree *t, const char *path);
 
+/* tree_walk() - what a path, canonical or not, leads to by the tree's own symbolic links, which may
+ * be old: an O_PATH descriptor, the caller's, or -errno. */
+int tree_walk(const struct tree *t, const char *path);
+
 /* tree_parent() - an O_PATH descriptor of the directory that holds it, and the last component; the
  * caller's, or -errno; -EBUSY for the root. */
 int tree_parent(const struct tree *t, const char *path, const char **last);
@@ -133,6 +137,9 @@ int tree_put(struct tree *t, const char *path, const struct file_attr *attr, con
 /* tree_is_open() - someone has the copy open, or a descriptor of ours that is not O_PATH; true when
  * that cannot be known. */
 bool tree_is_open(const struct tree *t, int path_fd);
+
+/* tree_node_by_ino() - the node of a copy, or NULL. */
+struct tree_node *tree_node_by_ino(const struct tree *t, uint64_t ino);
 
 /* tree_open_copy() - open the copy behind an O_PATH descriptor with flags of open(2), whatever its
  * mode says: the agent has decided already, and has created or truncated what was to be. The fd,

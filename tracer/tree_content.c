@@ -31,6 +31,7 @@ static void release(struct tree_content *c)
 	close_fd(&c->copy);
 	close_fd(&c->fd);
 	close_fd(&c->beside);
+	*c = TREE_CONTENT_NONE;
 }
 
 struct tree_node *tree_content_node(const struct tree_content *c)

@@ -13,8 +13,6 @@ struct tree_fd_path {
 };
 struct tree_fd_path tree_fd_path(int fd);
 
-struct tree_node *tree_node_by_ino(const struct tree *t, uint64_t ino);
-
 /* tree_name_gone() - the copy with that inode has lost a name, which may have been its last. t may
  * be NULL. */
 void tree_name_gone(struct tree *t, uint64_t ino);

@@ -114,7 +114,7 @@ static void make(struct call *c, int fd, const struct stat *st, const char *path
 		deferred_init(&g->release, naming_free);
 		g->call = c;
 		g->file = fd;
-		r = fetch_start(&g->fetch, WANT, st->st_mode & 07777, 0, 0, path);
+		r = fetch_start(&g->fetch, WANT, st->st_mode & 07777, 0, path);
 	}
 	if (r == 0) {
 		call_park(c, false, naming_cancel, g);

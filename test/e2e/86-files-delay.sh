@@ -13,7 +13,7 @@ turns() {
 	out=$(timeout "$PATIENCE" $(beneath_root $options) "$@" 2>&1)
 	status=$? via=
 	end_slow_link
-	n=$(sed -n 's/turns: //p' delay.out)
+	n=$(sed -n 's/turns: //p' delay.out) bytes=$(sed -n 's/bytes: //p' delay.out)
 	if [ $status = 0 ] && [ "${n:-$((most + 1))}" -le "$most" ]; then
 		pass "$name: at most $most round trips"
 	else
@@ -36,6 +36,16 @@ turns "a small tree" 60 "" find /app/tree -type f -size +1c
 # shellcheck disable=SC2016
 turns "reading 200 kB line by line" 20 "" bash -c 'while read -r line; do :; done </data/lines; echo "$line"'
 turns "byte by byte" 12 "" dd if=/data/small of=/dev/null bs=1
+
+# What is known is not sent anew, however it is come by.
+cp "$(readlink -f "$(command -v sleep)")" $root/data/program
+truncate -s 8M $root/data/program
+dd if=$root/data/big of=$root/data/program bs=1M seek=7 count=1 conv=notrunc status=none
+for way in "runs:/data/program 0" "reads:/bin/dd if=/data/program of=/dev/null bs=1M status=none" \
+	"reads by a link:/bin/dd if=/data/to-dir/../program of=/dev/null bs=1M status=none"; do
+	turns "${way%%:*} ten times what takes 1 MiB" 60 "" sh -c "for i in 0 1 2 3 4 5 6 7 8 9; do ${way#*:} || exit; done"
+	ok "${way%%:*} ten times what takes 1 MiB: it is sent once" test "$bytes" -lt 2097152
+done
 
 work_anew
 turns "20,000 small writes" 12 "--fs-mode write" $T/bin/glibc/fs <<'END'

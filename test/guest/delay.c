@@ -5,9 +5,9 @@
  * Bytes are passed on MS milliseconds after they came, in both directions; after BYTES of them, of
  * both directions together, the link is cut. SIGUSR1 holds back what comes from the agent, SIGUSR2
  * lets it go on. When it ends it tells how often the client had something to say after an answer:
- * the round trips of somebody who waits for each. Each connect message of the client is counted
- * aloud, so that a test can see how many are under way before the first is answered
- * (common/PROTOCOL.md, section 2). */
+ * the round trips of somebody who waits for each; and how many bytes there were. Each connect
+ * message of the client is counted aloud, so that a test can see how many are under way before the
+ * first is answered (common/PROTOCOL.md, section 2). */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -47,7 +47,7 @@ static struct {
 } frames;
 
 static int64_t delay_ms;
-static uint64_t bytes_left = UINT64_MAX;
+static uint64_t bytes, bytes_left = UINT64_MAX;
 static unsigned turns;
 
 static void die(const char *what)
@@ -102,7 +102,7 @@ static int socket_at(const char *path, bool listening)
 
 static void end(void)
 {
-	printf("turns: %u\n", turns);
+	printf("turns: %u\nbytes: %ju\n", turns, (uintmax_t)bytes);
 	exit(0);
 }
 
@@ -127,6 +127,7 @@ static void take(struct way *w, bool client)
 	if ((uint64_t)n > bytes_left)
 		end();
 	bytes_left -= (uint64_t)n;
+	bytes += (uint64_t)n;
 	count_turns(client);
 	c->len = (size_t)n;
 	c->due = now_ms() + delay_ms;
