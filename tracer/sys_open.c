@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -176,16 +177,35 @@ static enum fs_access access_of(uint64_t flags)
 	return writes ? FS_WRITES : FS_READS;
 }
 
+/* No number is left for a descriptor. /proc/PID/fd has the count of those that are open as its size,
+ * since Linux 6.2; before that it is 0. */
+static bool has_full_table(const struct call *c)
+{
+	pid_t tid = c->task->tid;
+	struct rlimit limit;
+	char path[40];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", tid);
+	return stat(path, &st) == 0 && prlimit(tid, RLIMIT_NOFILE, NULL, &limit) == 0 &&
+	       (rlim_t)st.st_size >= limit.rlim_cur;
+}
+
 /* Opened to be read, whatever it is: this and nothing else is asked about. */
 #define WANT_READ (FILE_READ | FILE_CONTENT | FILE_LIST)
 
 static void ask_agent(struct call *c, const struct request *request, const struct fs_name *n)
 {
 	const struct open_how *how = &request->how;
-	struct opening *o = fetch_call_new(c, sizeof(*o), opened, NULL);
 	struct fs *fs = &c->tracer->fs;
 	uint32_t want = want_of(how), mode = 0;
+	struct opening *o;
 
+	if (want & (FILE_CREATE | FILE_TRUNC) && has_full_table(c)) {
+		call_return(c, -EMFILE); /* and nothing is made or cut */
+		return;
+	}
+	o = fetch_call_new(c, sizeof(*o), opened, NULL);
 	if (!o)
 		return;
 	o->request = *request;

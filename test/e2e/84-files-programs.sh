@@ -83,6 +83,23 @@ reads "sqlite3, immutable" sqlite3 'file:/srv/work/database.db?immutable=1' 'sel
 writes "Go" $T/bin/files-go write /srv/work
 app_writes "python" $python $T/bin/files.py write /srv/work
 app_writes "node" node $T/bin/files.js write /srv/work
+cat >$T/full.py <<'END'
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.open("/dev/null", os.O_RDONLY)
+except OSError as e:
+    print(e)
+for flags in os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_CREAT:
+    for path in "/srv/work/log", "/srv/work/never":
+        try:
+            os.open(path, flags)
+        except OSError as e:
+            print(e)
+END
+provide full.py full.py
+writes "no number is left for a descriptor" $python $T/bin/full.py
 writes "Java" java -cp $T/bin Tour write /srv/work
 
 # shellcheck disable=SC2016
