@@ -34,11 +34,22 @@ struct op {
 
 /* --- what operations have in common --- */
 
+/* The bytes behind what is in the answer. */
+static char *end_of(const struct op *o)
+{
+	return o->text + o->len;
+}
+
+static size_t room_in(const struct op *o)
+{
+	return PROTO_DATA_MAX - o->len;
+}
+
 static int put(struct op *o, const void *p, size_t n)
 {
-	if (n > PROTO_DATA_MAX - o->len)
+	if (n > room_in(o))
 		return -ENAMETOOLONG;
-	memcpy(o->text + o->len, p, n);
+	memcpy(end_of(o), p, n);
 	o->len += n;
 	return 0;
 }
@@ -72,22 +83,19 @@ static int at_path(struct op *o)
 	return take_fd(&fd);
 }
 
-/* The result of a call on what is at the path, with its attributes afterwards. */
-static int done_with(struct op *o, int fd, int result)
+/* What is said of a file that is open. */
+static void put_file(struct op *o, int fd)
 {
 	struct stat st;
 
-	if (result < 0)
-		return -errno;
 	if (fstat(fd, &st) == 0) {
 		put_attr(o, fd, &st);
 		o->attr.flags = file_flags(fd);
 	}
-	return 0;
 }
 
-/* The same for something that was made at a place; it is named without the slashes behind it, since
- * one that is a link by now would be followed. */
+/* What is said of a thing that was made at a place; it is named without the slashes behind it,
+ * since one that is a link by now would be followed. */
 static int made_at(struct op *o, const struct place *p, int result)
 {
 	struct stat st;
@@ -110,118 +118,94 @@ static int at_place(struct op *o, const char *path, struct place *p)
 
 /* --- what is asked of a path --- */
 
+/* Looking at a link is no use of it: its times are told as they were before. */
 static int op_stat(struct op *o)
 {
 	cleanup_fd int fd = at_path(o);
 	ssize_t n = 0;
-	int r = fd < 0 ? fd : done_with(o, fd, 0);
-
-	if (r == 0 && S_ISLNK(o->attr.mode))
-		n = readlinkat(fd, "", o->text + o->len, PROTO_DATA_MAX - o->len);
-	if (n < 0)
-		return -errno;
-	o->len += (size_t)n;
-	return r;
-}
-
-static int op_access(struct op *o)
-{
-	cleanup_fd int fd = at_path(o);
 
 	if (fd < 0)
 		return fd;
-	if (o->m->a & ~(uint64_t)(R_OK | W_OK | X_OK))
-		return -EINVAL;
-	return done_with(o, fd, faccessat(fd, "", (int)o->m->a, AT_EMPTY_PATH | AT_EACCESS));
-}
-
-static int op_statfs(struct op *o)
-{
-	cleanup_fd int fd = at_path(o);
-	struct statfs fs;
-	uint8_t fields[11 * 8], *p = fields;
-
-	if (fd < 0)
-		return fd;
-	if (fstatfs(fd, &fs) < 0)
-		return -errno;
-#define FIELD(value) (put_uint(p, 8, (uint64_t)(value)), p += 8)
-	FIELD(fs.f_type), FIELD(fs.f_bsize), FIELD(fs.f_blocks), FIELD(fs.f_bfree);
-	FIELD(fs.f_bavail), FIELD(fs.f_files), FIELD(fs.f_ffree);
-	FIELD((uint64_t)(uint32_t)fs.f_fsid.__val[1] << 32 | (uint32_t)fs.f_fsid.__val[0]);
-	FIELD(fs.f_namelen), FIELD(fs.f_frsize), FIELD(fs.f_flags);
-#undef FIELD
-	done_with(o, fd, 0);
-	return put(o, fields, sizeof(fields));
-}
-
-/* What getxattr(2) or listxattr(2) said, which is behind the path already. */
-static int put_xattr(struct op *o, ssize_t n)
-{
+	put_file(o, fd);
+	if (S_ISLNK(o->attr.mode))
+		n = readlinkat(fd, "", end_of(o), room_in(o));
 	if (n < 0)
 		return -errno;
 	o->len += (size_t)n;
 	return 0;
 }
 
-/* A value of the longest kind leaves no room for the path beside it: that is no ERANGE, which the
- * kernel says of a bad name, too. */
-static int op_getxattr(struct op *o)
-{
-	cleanup_fd int fd = at_path(o);
-	char path[RESOLVE_FD_PATH];
-	int r;
+/* Those below do one call on what is open at fd, whose name in /proc is `name`. They return as it
+ * does: -1 and errno, or how many bytes there are now at the answer's end. */
 
-	if (fd < 0)
-		return fd;
-	done_with(o, fd, 0);
-	resolve_fd_path(fd, path);
-	r = put_xattr(o, getxattr(path, o->second, o->text + o->len, PROTO_DATA_MAX - o->len));
-	return r == -ERANGE && getxattr(path, o->second, NULL, 0) >= 0 ? -E2BIG : r;
+static int fail(int error)
+{
+	errno = error;
+	return -1;
 }
 
-static int op_listxattr(struct op *o)
+static ssize_t do_access(struct op *o, int fd, __attribute__((unused)) const char *name)
 {
-	cleanup_fd int fd = at_path(o);
-	char path[RESOLVE_FD_PATH];
-	int r;
+	if (o->m->a & ~(uint64_t)(R_OK | W_OK | X_OK))
+		return fail(EINVAL);
+	return faccessat(fd, "", (int)o->m->a, AT_EMPTY_PATH | AT_EACCESS);
+}
 
-	if (fd < 0)
-		return fd;
-	done_with(o, fd, 0);
-	r = put_xattr(
-		o, listxattr(resolve_fd_path(fd, path), o->text + o->len, PROTO_DATA_MAX - o->len));
-	return r == -ERANGE ? -E2BIG : r;
+static ssize_t do_statfs(struct op *o, int fd, __attribute__((unused)) const char *name)
+{
+	uint8_t *begin = (uint8_t *)end_of(o), *p = begin;
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return -1;
+#define FIELD(value) (put_uint(p, 8, (uint64_t)(value)), p += 8)
+	FIELD(fs.f_type), FIELD(fs.f_bsize), FIELD(fs.f_blocks), FIELD(fs.f_bfree);
+	FIELD(fs.f_bavail), FIELD(fs.f_files), FIELD(fs.f_ffree);
+	FIELD((uint64_t)(uint32_t)fs.f_fsid.__val[1] << 32 | (uint32_t)fs.f_fsid.__val[0]);
+	FIELD(fs.f_namelen), FIELD(fs.f_frsize), FIELD(fs.f_flags);
+#undef FIELD
+	return p - begin;
+}
+
+/* A value of the longest kind leaves no room for the path beside it: that is no ERANGE, which the
+ * kernel says of a bad name, too. */
+static ssize_t do_getxattr(struct op *o, __attribute__((unused)) int fd, const char *name)
+{
+	ssize_t n = getxattr(name, o->second, end_of(o), room_in(o));
+
+	if (n < 0 && errno == ERANGE)
+		return getxattr(name, o->second, NULL, 0) >= 0 ? fail(E2BIG) : fail(ERANGE);
+	return n;
+}
+
+static ssize_t do_listxattr(struct op *o, __attribute__((unused)) int fd, const char *name)
+{
+	ssize_t n = listxattr(name, end_of(o), room_in(o));
+
+	return n < 0 && errno == ERANGE ? fail(E2BIG) : n;
 }
 
 /* --- what changes a file --- */
 
-static int op_chmod(struct op *o)
+static ssize_t do_chmod(struct op *o, int fd, const char *name)
 {
-	cleanup_fd int fd = at_path(o);
-	char path[RESOLVE_FD_PATH];
 	struct stat st;
 
-	if (fd < 0)
-		return fd;
 	/* A few file systems would set it before Linux 6.6. */
 	if (fstat(fd, &st) == 0 && S_ISLNK(st.st_mode))
-		return -EOPNOTSUPP;
-	return done_with(o, fd, chmod(resolve_fd_path(fd, path), o->m->a & 07777));
+		return fail(EOPNOTSUPP);
+	return chmod(name, o->m->a & 07777);
 }
 
-static int op_chown(struct op *o)
+static ssize_t do_chown(struct op *o, int fd, __attribute__((unused)) const char *name)
 {
 	const struct creds *c = &o->target->creds;
-	cleanup_fd int fd = at_path(o);
 	uid_t uid;
 	gid_t gid;
 
-	if (fd < 0)
-		return fd;
 	if (!creds_uid_outside(c, o->m->a, &uid) || !creds_gid_outside(c, o->m->b, &gid))
-		return -EINVAL;
-	return done_with(o, fd, fchownat(fd, "", uid, gid, AT_EMPTY_PATH));
+		return fail(EINVAL);
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH);
 }
 
 /* ns since 1970, or FILE_TIME_*. */
@@ -234,122 +218,58 @@ static struct timespec time_of(uint64_t v)
 	return timespec_of_ns((int64_t)v);
 }
 
-static int op_utimens(struct op *o)
+static ssize_t do_utimens(struct op *o, __attribute__((unused)) int fd, const char *name)
 {
 	const struct timespec times[2] = { time_of(o->m->a), time_of(o->m->b) };
-	cleanup_fd int fd = at_path(o);
-	char path[RESOLVE_FD_PATH];
 
-	if (fd < 0)
-		return fd;
-	return done_with(o, fd, utimensat(AT_FDCWD, resolve_fd_path(fd, path), times, 0));
+	return utimensat(AT_FDCWD, name, times, 0);
 }
 
-static int op_truncate(struct op *o)
+static ssize_t do_truncate(struct op *o, __attribute__((unused)) int fd, const char *name)
 {
-	cleanup_fd int fd = at_path(o);
-	char path[RESOLVE_FD_PATH];
-
-	if (fd < 0)
-		return fd;
-	return done_with(o, fd, truncate(resolve_fd_path(fd, path), (off_t)o->m->a));
+	return truncate(name, (off_t)o->m->a);
 }
 
-static int op_setxattr(struct op *o)
+static ssize_t do_setxattr(struct op *o, __attribute__((unused)) int fd, const char *name)
 {
-	cleanup_fd int fd = at_path(o);
-	char path[RESOLVE_FD_PATH];
-
-	if (fd < 0)
-		return fd;
-	return done_with(o, fd,
-		setxattr(resolve_fd_path(fd, path), o->second, o->rest.data, o->rest.len,
-			(int)o->m->a));
+	return setxattr(name, o->second, o->rest.data, o->rest.len, (int)o->m->a);
 }
 
-static int op_removexattr(struct op *o)
+static ssize_t do_removexattr(struct op *o, __attribute__((unused)) int fd, const char *name)
 {
-	cleanup_fd int fd = at_path(o);
-	char path[RESOLVE_FD_PATH];
-
-	if (fd < 0)
-		return fd;
-	return done_with(o, fd, removexattr(resolve_fd_path(fd, path), o->second));
+	return removexattr(name, o->second);
 }
 
 /* --- what changes a directory --- */
 
-typedef int place_fn(const struct op *o, const struct place *p);
-
-/* Do it at the path's place, whose canonical path is said, and attributes if something was made. */
-static int change(struct op *o, place_fn *fn, bool makes)
-{
-	struct place p = { .dir = -1 };
-	int r = at_place(o, o->path, &p);
-
-	if (r < 0)
-		return r;
-	r = fn(o, &p);
-	r = makes ? made_at(o, &p, r) : r < 0 ? -errno : 0;
-	if (r == 0)
-		r = put_path(o, p.path);
-	close_fd(&p.dir);
-	return r;
-}
-
-static int make_dir(const struct op *o, const struct place *p)
+static int do_mkdir(const struct op *o, const struct place *p)
 {
 	return mkdirat(p->dir, p->last, o->m->a & 07777);
 }
 
-static int op_mkdir(struct op *o)
-{
-	return change(o, make_dir, true);
-}
-
-static int remove_dir(__attribute__((unused)) const struct op *o, const struct place *p)
+static int do_rmdir(__attribute__((unused)) const struct op *o, const struct place *p)
 {
 	return unlinkat(p->dir, p->last, AT_REMOVEDIR);
 }
 
-static int op_rmdir(struct op *o)
-{
-	return change(o, remove_dir, false);
-}
-
-static int remove_name(__attribute__((unused)) const struct op *o, const struct place *p)
+static int do_unlink(__attribute__((unused)) const struct op *o, const struct place *p)
 {
 	return unlinkat(p->dir, p->last, 0);
 }
 
-static int op_unlink(struct op *o)
-{
-	return change(o, remove_name, false);
-}
-
-static int make_symlink(const struct op *o, const struct place *p)
+static int do_symlink(const struct op *o, const struct place *p)
 {
 	return symlinkat(o->second, p->dir, p->last);
 }
 
-static int op_symlink(struct op *o)
-{
-	return change(o, make_symlink, true);
-}
-
-static int make_node(const struct op *o, const struct place *p)
-{
-	return mknodat(p->dir, p->last, (mode_t)o->m->a, 0);
-}
-
 /* A device would be one of this machine's. */
-static int op_mknod(struct op *o)
+static int do_mknod(const struct op *o, const struct place *p)
 {
 	mode_t type = (mode_t)o->m->a & S_IFMT;
 
 	if (type == S_IFCHR || type == S_IFBLK)
-		return -EPERM;
-	return change(o, make_node, true);
+		return fail(EPERM);
+	return mknodat(p->dir, p->last, (mode_t)o->m->a, 0);
 }
 
 /* --- two paths --- */
@@ -411,28 +331,72 @@ enum second {
 
 static const struct op_row {
 	const char *name;
-	int (*run)(struct op *o);
 	enum second second;
+	/* One of these: what is done to a file, at a place, or in a way of its own. */
+	ssize_t (*on_file)(struct op *o, int fd, const char *name);
+	int (*at_place)(const struct op *o, const struct place *p);
+	int (*run)(struct op *o);
+	bool makes; /* a thing at the place, of which the answer tells */
 } op_rows[FILE_OP_MAX] = {
-	[FILE_OP_STAT] = { "stat", op_stat, SECOND_NONE },
-	[FILE_OP_ACCESS] = { "access", op_access, SECOND_NONE },
-	[FILE_OP_STATFS] = { "statfs", op_statfs, SECOND_NONE },
-	[FILE_OP_GETXATTR] = { "getxattr", op_getxattr, SECOND_TEXT },
-	[FILE_OP_LISTXATTR] = { "listxattr", op_listxattr, SECOND_NONE },
-	[FILE_OP_MKDIR] = { "mkdir", op_mkdir, SECOND_NONE },
-	[FILE_OP_RMDIR] = { "rmdir", op_rmdir, SECOND_NONE },
-	[FILE_OP_UNLINK] = { "unlink", op_unlink, SECOND_NONE },
-	[FILE_OP_RENAME] = { "rename", op_rename, SECOND_PATH },
-	[FILE_OP_LINK] = { "link", op_link, SECOND_PATH },
-	[FILE_OP_SYMLINK] = { "symlink", op_symlink, SECOND_TEXT },
-	[FILE_OP_CHMOD] = { "chmod", op_chmod, SECOND_NONE },
-	[FILE_OP_CHOWN] = { "chown", op_chown, SECOND_NONE },
-	[FILE_OP_UTIMENS] = { "utimens", op_utimens, SECOND_NONE },
-	[FILE_OP_TRUNCATE] = { "truncate", op_truncate, SECOND_NONE },
-	[FILE_OP_MKNOD] = { "mknod", op_mknod, SECOND_NONE },
-	[FILE_OP_SETXATTR] = { "setxattr", op_setxattr, SECOND_VALUE },
-	[FILE_OP_REMOVEXATTR] = { "removexattr", op_removexattr, SECOND_TEXT },
+	[FILE_OP_STAT] = { "stat", .run = op_stat },
+	[FILE_OP_ACCESS] = { "access", .on_file = do_access },
+	[FILE_OP_STATFS] = { "statfs", .on_file = do_statfs },
+	[FILE_OP_GETXATTR] = { "getxattr", SECOND_TEXT, .on_file = do_getxattr },
+	[FILE_OP_LISTXATTR] = { "listxattr", .on_file = do_listxattr },
+	[FILE_OP_MKDIR] = { "mkdir", .at_place = do_mkdir, .makes = true },
+	[FILE_OP_RMDIR] = { "rmdir", .at_place = do_rmdir },
+	[FILE_OP_UNLINK] = { "unlink", .at_place = do_unlink },
+	[FILE_OP_RENAME] = { "rename", SECOND_PATH, .run = op_rename },
+	[FILE_OP_LINK] = { "link", SECOND_PATH, .run = op_link },
+	[FILE_OP_SYMLINK] = { "symlink", SECOND_TEXT, .at_place = do_symlink, .makes = true },
+	[FILE_OP_CHMOD] = { "chmod", .on_file = do_chmod },
+	[FILE_OP_CHOWN] = { "chown", .on_file = do_chown },
+	[FILE_OP_UTIMENS] = { "utimens", .on_file = do_utimens },
+	[FILE_OP_TRUNCATE] = { "truncate", .on_file = do_truncate },
+	[FILE_OP_MKNOD] = { "mknod", .at_place = do_mknod, .makes = true },
+	[FILE_OP_SETXATTR] = { "setxattr", SECOND_VALUE, .on_file = do_setxattr },
+	[FILE_OP_REMOVEXATTR] = { "removexattr", SECOND_TEXT, .on_file = do_removexattr },
 };
+
+/* The file's attributes are those afterwards. */
+static int run_on_file(struct op *o, const struct op_row *row)
+{
+	cleanup_fd int fd = at_path(o);
+	char name[RESOLVE_FD_PATH];
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = row->on_file(o, fd, resolve_fd_path(fd, name));
+	if (n < 0)
+		return -errno;
+	o->len += (size_t)n;
+	put_file(o, fd);
+	return 0;
+}
+
+/* The place's canonical path is said. */
+static int run_at_place(struct op *o, const struct op_row *row)
+{
+	struct place p = { .dir = -1 };
+	int r = at_place(o, o->path, &p);
+
+	if (r < 0)
+		return r;
+	r = row->at_place(o, &p);
+	r = row->makes ? made_at(o, &p, r) : r < 0 ? -errno : 0;
+	if (r == 0)
+		r = put_path(o, p.path);
+	close_fd(&p.dir);
+	return r;
+}
+
+static int run(struct op *o, const struct op_row *row)
+{
+	if (row->on_file)
+		return run_on_file(o, row);
+	return row->at_place ? run_at_place(o, row) : row->run(o);
+}
 
 /* Take a text of ours from the front of s; false: it is longer than any of them, or has no end. */
 static bool take_text(struct span s, size_t n, char text[PATH_MAX])
@@ -486,7 +450,7 @@ static int run_as_target(struct op *o, const struct op_row *row)
 
 	if (r < 0)
 		return r;
-	r = row->run(o);
+	r = run(o, row);
 	creds_leave(&o->target->creds);
 	return r;
 }
@@ -500,7 +464,7 @@ int file_op(struct mux *mux, const struct target *t, const struct msg *m)
 	char path[PATH_MAX];
 	int r;
 
-	if (m->file_op.op >= FILE_OP_MAX || !row->run || !take_message(&o, row->second))
+	if (m->file_op.op >= FILE_OP_MAX || !row->name || !take_message(&o, row->second))
 		return -EPROTO;
 	r = run_as_target(&o, row);
 	if (r < 0) {

@@ -39,20 +39,23 @@ static int grow(struct htab *t)
 	free(t->slots);
 	t->slots = slots;
 	t->nslots = nslots;
+	t->lowest = 0;
 	return 0;
 }
 
 int htab_add(struct htab *t, struct hnode *node, uint64_t key)
 {
-	struct hnode **slot;
+	size_t slot;
 
 	/* A table that cannot grow still works, only slower. */
 	if (t->count >= t->nslots && grow(t) < 0 && !t->nslots)
 		return -ENOMEM;
-	slot = &t->slots[slot_of(t->nslots, key)];
+	slot = slot_of(t->nslots, key);
 	node->key = key;
-	node->next = *slot;
-	*slot = node;
+	node->next = t->slots[slot];
+	t->slots[slot] = node;
+	if (slot < t->lowest)
+		t->lowest = slot;
 	t->count++;
 	return 0;
 }
@@ -93,11 +96,11 @@ struct hnode *htab_next(const struct hnode *node)
 	return n;
 }
 
-struct hnode *htab_any(const struct htab *t)
+struct hnode *htab_any(struct htab *t)
 {
-	for (size_t i = 0; i < t->nslots; i++) {
-		if (t->slots[i])
-			return t->slots[i];
+	for (; t->lowest < t->nslots; t->lowest++) {
+		if (t->slots[t->lowest])
+			return t->slots[t->lowest];
 	}
 	return NULL;
 }

@@ -15,6 +15,7 @@ struct htab {
 	struct hnode **slots;
 	size_t nslots; /* a power of two, or 0 before the first insertion */
 	size_t count;
+	size_t lowest; /* the slots before it are empty */
 };
 
 /* htab_done() - free the table itself; the elements belong to the caller. */
@@ -29,8 +30,9 @@ void htab_del(struct htab *t, struct hnode *node);
 struct hnode *htab_find(const struct htab *t, uint64_t key);
 struct hnode *htab_next(const struct hnode *node);
 
-/* htab_any() - some node, or NULL when the table is empty: to empty a table. */
-struct hnode *htab_any(const struct htab *t);
+/* htab_any() - some node, or NULL when the table is empty: to empty a table, in a time
+ * that grows with it. */
+struct hnode *htab_any(struct htab *t);
 
 /* The node at pos may be deleted inside the loop, others may not. */
 #define htab_for_each(pos, t)                                                                      \

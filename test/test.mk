@@ -10,6 +10,8 @@ GUESTS  := $(DYNAMIC) $(STATIC) $(GO) $(JAVA)
 # The guests are never sanitized and always by the same compilers: it is not they that are tested.
 GUEST_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -pthread
 
+$(DYNAMIC) $(STATIC): $(wildcard test/guest/*.h)
+
 $(BUILD)/test/guest/glibc/%: test/guest/%.c
 	$(call say,GUEST,$@)
 	$(Q)mkdir -p $(@D)

@@ -5,9 +5,11 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "fetch.h"
+#include "log.h"
 #include "outgoing.h"
 #include "tracer.h"
 #include "util.h"
@@ -109,6 +111,39 @@ static struct fs_watched *watched_new(
 	return e;
 }
 
+/* The guest is not told of changes that it counts on: that is said, once. */
+static void say_unwatched(struct fs_watched *e, const char *why)
+{
+	if (!e->lasting || e->all->said)
+		return;
+	e->all->said = true;
+	log_err("changes of '%s' of the target, and maybe of others, are not noticed: %s", e->path,
+		why);
+}
+
+/* Which one is let go: it is likelier that a file was closed than that a watch has ended. */
+static struct fs_watched *most_dispensable(const struct fs_watches *w)
+{
+	list_for_each (pos, &w->by_age) {
+		struct fs_watched *e = list_entry(pos, struct fs_watched, link);
+
+		if (!e->lasting)
+			return e;
+	}
+	return list_entry(w->by_age.next, struct fs_watched, link);
+}
+
+static void make_room(struct fs_watches *w)
+{
+	struct fs_watched *e;
+
+	if (w->n < w->max)
+		return;
+	e = most_dispensable(w);
+	say_unwatched(e, "the program watches too many (ulimit -H -n is a bound)");
+	let_go(e);
+}
+
 void fs_watch(struct fs_watches *w, int copy, const char *path, bool lasting)
 {
 	struct fs_watched *e;
@@ -125,8 +160,7 @@ void fs_watch(struct fs_watches *w, int copy, const char *path, bool lasting)
 		e->lasting |= lasting;
 		return;
 	}
-	if (w->n == FS_WATCHES_MAX)
-		let_go(list_entry(w->by_age.next, struct fs_watched, link));
+	make_room(w);
 	e = watched_new(w, copy, st.st_ino, path);
 	if (!e)
 		return;
@@ -197,6 +231,9 @@ static void cannot_watch(struct fs_watched *e, uint32_t error)
 {
 	if (is_absent(error))
 		tree_remove(&e->all->fs->tree, e->path);
+	else
+		say_unwatched(e, error == ENOSPC ? "the bound is its fs.inotify.max_user_watches"
+						 : strerror((int)error));
 	forget(e);
 }
 
@@ -254,7 +291,11 @@ void fs_watch_link_back(struct fs_watches *w)
 
 void fs_watches_init(struct fs_watches *w, struct fs *fs)
 {
+	struct rlimit files = { 0 };
+
+	getrlimit(RLIMIT_NOFILE, &files);
 	*w = (struct fs_watches){ .fs = fs };
+	w->max = (unsigned)MIN((rlim_t)FS_WATCHES_MAX, 1 + files.rlim_max / 4);
 	list_init(&w->by_age);
 }
 

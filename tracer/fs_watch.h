@@ -12,7 +12,9 @@
 struct fs;
 struct msg;
 
-/* No more copies than this; the one that was opened longest ago is let go. */
+/* No more copies than this, and than a quarter of RLIMIT_NOFILE, as each takes a descriptor of
+ * ours. The one that was opened longest ago is let go; of those that the guest watches only if
+ * there is no other, and with one line on stderr. */
 #define FS_WATCHES_MAX 1024
 
 /* Of a file this large that has grown only what is new is fetched. Its next open asks for all, if
@@ -23,7 +25,8 @@ struct fs_watches {
 	struct fs *fs;
 	struct htab by_id, by_ino; /* of the copy */
 	struct list by_age;
-	unsigned n;
+	unsigned n, max;
+	bool said; /* that there are too many */
 };
 
 void fs_watches_init(struct fs_watches *w, struct fs *fs);

@@ -5,17 +5,6 @@
 . "$(dirname "$0")/../lib.sh"
 target_start
 
-# link [MS]: an agent, and a relay on the way to it; $delay is the relay's pid.
-link() {
-	rm -f agent.sock slow.sock
-	"$mirrord_agent" --target "pid:$target" --listen unix:$T/agent.sock >agent.out 2>&1 &
-	agent=$!
-	await says agent.out "agent ready"
-	"$guests/glibc/delay" $T/slow.sock $T/agent.sock "${1:-0}" >delay.out 2>&1 &
-	delay=$!
-	await says delay.out ready
-}
-
 # guest PROGRAM...: in the background, on that link; its standard input is a pipe, orders.
 guest() {
 	: | tee $T/out >$T/err
@@ -23,18 +12,12 @@ guest() {
 	tracer=$!
 }
 tell() { kill -"$1" $delay && await says delay.out "$2"; }
-end_link() {
-	kill -KILL $agent
-	status_of $agent
-	status_of $delay
-	nothing_left "$1"
-}
 mkfifo orders
 
 # ---- many connects, one round trip -------------------------------------------------------------------------
 
 for libc in glibc musl; do
-	link
+	slow_link
 	ports
 	# shellcheck disable=SC2016  # the guest's shell expands it
 	guest sh -c 'echo ready; read -r go; exec "$@"' sh "$guests/$libc/dial" $client_ip $port 200
@@ -53,13 +36,14 @@ for libc in glibc musl; do
 	exec 7>&-
 	is "the server has had 200 clients ($libc)" "$(status_of $server; sed 's/,.*//' served.out)" "ready
 served 200 connections"
-	end_link "200 connects ($libc)"
+	end_slow_link
+	nothing_left "200 connects ($libc)"
 done
 
 # ---- a port that is used again -----------------------------------------------------------------------------
 
 # Closed before it was connected, and its port is the next one's: what is answered late is not the next one's.
-link
+slow_link
 ports
 for n in 1 2; do
 	nsenter --target "$client" --net $python -c "
@@ -100,5 +84,6 @@ ends "a port that is used again: the guest ends" $tracer 0
 is "a port that is used again: whom it reaches" "$(tail -n 1 out)" "server 2 for 2"
 exec 7>&-
 kill "${servers[@]}"
-end_link "a port that is used again"
+end_slow_link
+nothing_left "a port that is used again"
 finish

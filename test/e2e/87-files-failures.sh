@@ -39,6 +39,39 @@ work_anew
 (ulimit -f 1024 && guest "--fs-mode write" $python -c 'import os; os.truncate("/srv/work/file", 4 << 20)'; echo $status >code)
 is "ulimit -f: the agent has the limit too" "$(<code) $(grep -c 'File too large' err)" "1 1"
 
+# A copy that is kept up to date takes a descriptor of ours. No more of them than a quarter of what we may have.
+# shellcheck disable=SC2016  # the guest's shell expands it
+(ulimit -n 256 && guest "" bash -c 'for file in /data/many/entry-00[0-3]*; do read -r line <"$file" || exit; done; echo end'; echo $status >code)
+is "ulimit -n: many files, one after the other" "$(<code) $(cat out err)" "0 end"
+mkdir $root/srv/work/dir-{1..100}
+cat >watches.py <<'END'
+import ctypes, os, struct, sys
+dirs, files = map(int, sys.argv[1:])
+libc = ctypes.CDLL(None)
+inotify = libc.inotify_init()
+for n in range(1, dirs + 1):
+    wd = libc.inotify_add_watch(inotify, b"/srv/work/dir-%d" % n, 0x100) # IN_CREATE
+    assert wd == n
+for n in range(files):
+    open(f"/data/many/entry-{n + 1:05}").close()
+print("watched", flush=True)
+print("heard of", struct.unpack_from("i", os.read(inotify, 4096))[0])
+END
+# watches DIRECTORIES FILES: they are watched, and then those are opened; it hears of the last.
+watches() {
+	rm -f out
+	guest "" $python $T/watches.py "$1" "$2" &
+	await says out watched && touch $root/srv/work/dir-"$1"/new
+	wait $!
+}
+(ulimit -n 256 && watches 10 300)
+is "ulimit -n: what is watched goes before what was opened" "$(cat out err)" "watched
+heard of 10"
+(ulimit -n 256 && watches 100 0)
+is "ulimit -n: the last of too many directories" "$(<out)" "watched
+heard of 100"
+like "ulimit -n: one line names one that is watched no more" "$(lines) $(said)" "1 *srv/work/dir-1'*"
+
 # ---- a full file system ------------------------------------------------------------------------------------------------
 
 guest "--fs-mode write" dd if=/data/big of=/full/file bs=64k count=16 conv=fsync status=none

@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "orders.h"
+
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
 #endif
@@ -46,7 +48,6 @@
 #define STATX_WANTED          0x7ff /* STATX_BASIC_STATS */
 
 #define NAMES_MAX     32
-#define WORDS_MAX     12
 #define LINE_MAX_     16384
 #define STRINGS_MAX   (1 << 17)
 #define BUFFER_MAX    (1 << 20)
@@ -621,7 +622,6 @@ static void do_call(const struct row *row, char **words)
 		name_fd(c.name, (int)result);
 }
 
-static bool read_line(char *line, size_t size);
 static void run_line(char *line);
 
 /* ---- what is more than one call
@@ -999,11 +999,7 @@ static void do_mkdtemp(char **w)
 	printf(" %s", rmdir(template) == 0 ? "removed" : error_name(errno));
 }
 
-static const struct {
-	const char *name;
-	int words; /* at least */
-	void (*fn)(char **w);
-} commands[] = {
+static const struct command commands[] = {
 	{ "list", 2, do_list },
 	{ "sum", 2, do_sum },
 	{ "fill", 4, do_fill },
@@ -1029,27 +1025,7 @@ static const struct {
 /* ---- lines
  * --------------------------------------------------------------------------------------- */
 
-/* Byte by byte: a child or a new image goes on with the next line. */
-static bool read_line(char *line, size_t size)
-{
-	size_t n = 0;
-	ssize_t got;
-
-	while (n + 1 < size) {
-		got = read(STDIN_FILENO, line + n, 1);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return false;
-		if (line[n] == '\n')
-			break;
-		n++;
-	}
-	line[n] = 0;
-	return true;
-}
-
-static void run(char **w, int n)
+static void run(char **w)
 {
 	strings_len = 0;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -1057,25 +1033,18 @@ static void run(char **w, int n)
 			do_call(&rows[i], w + 1);
 			return;
 		}
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, w[0]) == 0 && n >= commands[i].words) {
-			commands[i].fn(w);
-			return;
-		}
-	fail(w[0]);
+	if (!run_command(commands, sizeof(commands) / sizeof(commands[0]), w))
+		fail(w[0]);
 }
 
 static void run_line(char *line)
 {
-	char *w[WORDS_MAX + 1] = { 0 }, *save = NULL;
-	int n = 0;
+	char *w[ORDER_WORDS_MAX + 1];
 
-	for (char *word = strtok_r(line, " ", &save); word && n < WORDS_MAX;
-		word = strtok_r(NULL, " ", &save))
-		w[n++] = word;
-	if (n == 0)
+	split_line(line, w);
+	if (!w[0])
 		fail("an empty line");
-	run(w, n);
+	run(w);
 }
 
 int main(int argc, char **argv)

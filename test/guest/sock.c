@@ -27,8 +27,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "orders.h"
+
 #define SOCKETS_MAX   32
-#define WORDS_MAX     16
 #define LINE_MAX_     4096
 #define BYTES_MAX     70000 /* more than a datagram can have */
 #define DATAGRAMS_MAX 8     /* in one sendmmsg or recvmmsg */
@@ -1000,11 +1001,7 @@ static void do_exit(char **w)
 	exit(w[1] ? atoi(w[1]) : 0);
 }
 
-static const struct {
-	const char *name;
-	int words; /* at least */
-	void (*fn)(char **w);
-} commands[] = {
+static const struct command commands[] = {
 	{ "socket", 4, do_socket },
 	{ "bind", 3, do_bind },
 	{ "connect", 3, do_connect },
@@ -1053,49 +1050,18 @@ static const struct {
 	{ "exit", 1, do_exit },
 };
 
-/* Byte by byte: a child or a new program goes on with the next line. */
-static bool read_line(char *line, size_t size)
-{
-	size_t n = 0;
-	ssize_t got;
-
-	while (n + 1 < size) {
-		got = read(STDIN_FILENO, line + n, 1);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return false;
-		if (line[n] == '\n')
-			break;
-		n++;
-	}
-	line[n] = 0;
-	return true;
-}
-
 static void run(char **w)
 {
-	int n = 0;
-
-	while (w[n])
-		n++;
-	for (size_t i = 0; n && i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, w[0]) == 0 && n >= commands[i].words) {
-			commands[i].fn(w);
-			printf("\n");
-			return;
-		}
-	fail(n ? w[0] : "an empty line");
+	if (!run_command(commands, sizeof(commands) / sizeof(commands[0]), w))
+		fail(w[0] ? w[0] : "an empty line");
+	printf("\n");
 }
 
 static void do_line(char *line)
 {
-	char *w[WORDS_MAX + 1] = { 0 }, *save = NULL;
-	int n = 0;
+	char *w[ORDER_WORDS_MAX + 1];
 
-	for (char *word = strtok_r(line, " ", &save); word && n < WORDS_MAX;
-		word = strtok_r(NULL, " ", &save))
-		w[n++] = word;
+	split_line(line, w);
 	run(w);
 }
 

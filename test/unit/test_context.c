@@ -1,47 +1,10 @@
-/* What an agent tells of its target, one that tells too much, and one that goes away meanwhile.
- * What the link belongs to are stand-ins. */
-#include "unit.h"
-
-#include <sys/socket.h>
-
+/* What an agent tells of its target, one that tells too much, and one that goes away meanwhile. */
 #include "tracer/context.c"
-#include "tracer/link.c"
 
-static struct tracer tracer;
+#include "tracer_link.h"
+
 static struct config config;
-static int agent;
 static struct buf said; /* by the agent */
-
-bool config_targetless(__attribute__((unused)) const struct config *cfg)
-{
-	return false;
-}
-
-void incoming_message(
-	__attribute__((unused)) struct incoming *in, __attribute__((unused)) const struct msg *m)
-{
-}
-
-bool fs_message(__attribute__((unused)) struct fs *fs, __attribute__((unused)) const struct msg *m)
-{
-	return false;
-}
-
-void fs_before_send(__attribute__((unused)) struct fs *fs)
-{
-}
-
-void tracer_link_lost(__attribute__((unused)) struct tracer *tr)
-{
-}
-
-void tracer_link_gone(__attribute__((unused)) struct tracer *tr)
-{
-}
-
-void tracer_link_back(__attribute__((unused)) struct tracer *tr)
-{
-}
 
 static void say(struct msg m)
 {
@@ -50,19 +13,10 @@ static void say(struct msg m)
 
 static void begin(bool env)
 {
-	int pair[2];
-
-	tracer = (struct tracer){ .cfg = &config };
 	config = (struct config){ .env = env };
-	assert_int_equal(loop_init(&tracer.loop), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	agent = pair[1];
+	tracer_begin(&config);
+	tracer.link.hello = true;
 	buf_init(&said, 64u << 20);
-	tracer.link = (struct link){ .agent_pidfd = -1, .open = true, .hello = true };
-	timer_init(&tracer.link.patience, out_of_patience);
-	timer_init(&tracer.link.retry, retry);
-	assert_int_equal(
-		mux_init(&tracer.link.mux, &tracer.loop, pair[0], PROTO_CLIENT, &link_ops), 0);
 }
 
 /* The agent's words fit into the socket, or a child says them. 0 or -errno of context_get(). */
@@ -106,12 +60,9 @@ static unsigned asked(enum msg_type type)
 
 static void end(void)
 {
-	tracer.link.hello = false; /* nobody answers a goodbye */
-	link_close(&tracer.link);
+	tracer_end();
 	context_done(&tracer.context);
-	loop_done(&tracer.loop);
 	buf_done(&said);
-	close_fd(&agent);
 }
 
 static struct msg context(const char *node, struct span mounts)

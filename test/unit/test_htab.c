@@ -72,6 +72,26 @@ static void a_loop_may_delete_where_it_stands(void **state)
 	htab_done(&t);
 }
 
+/* As many as a tree has copies: a search from the table's beginning for each would take minutes. */
+static void a_large_table_is_emptied_at_once(void **state)
+{
+	const size_t n = 1 << 20;
+	struct hnode *nodes = calloc(n, sizeof(*nodes)), *any;
+	struct htab t = { 0 };
+
+	(void)state;
+	assert_non_null(nodes);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(htab_add(&t, &nodes[i], i), 0);
+	while ((any = htab_any(&t)))
+		htab_del(&t, any);
+	assert_int_equal(t.count, 0);
+	assert_int_equal(htab_add(&t, &nodes[0], 0), 0);
+	assert_ptr_equal(htab_any(&t), &nodes[0]);
+	htab_done(&t);
+	free(nodes);
+}
+
 /* The newest element with the key that is older than before, by looking at all of them. */
 static struct element *model_find(struct element *all, uint64_t key, uint64_t before)
 {
@@ -122,6 +142,7 @@ static void random_operations_agree_with_a_model(void **state)
 			count++;
 		}
 		assert_int_equal(t.count, count);
+		assert_int_equal(htab_any(&t) != NULL, count > 0);
 		if (age % 50 == 0)
 			check_key(&t, all, unit_random(&seed) % KEYS);
 	}
@@ -140,6 +161,7 @@ int main(void)
 		cmocka_unit_test(of_equal_keys_the_newest_is_first),
 		cmocka_unit_test(a_node_outside_is_left_alone),
 		cmocka_unit_test(a_loop_may_delete_where_it_stands),
+		cmocka_unit_test(a_large_table_is_emptied_at_once),
 		cmocka_unit_test(random_operations_agree_with_a_model),
 	};
 

@@ -1,44 +1,8 @@
-/* The target's addresses in the agent's hello. What the link belongs to are stand-ins. */
-#include "tracer/link.c"
-
-#include "unit.h"
-
-static struct tracer tracer;
-static int agent;
-
-bool config_targetless(__attribute__((unused)) const struct config *cfg)
-{
-	return false;
-}
+/* The target's addresses in the agent's hello. */
+#include "tracer_link.h"
 
 void context_message(
 	__attribute__((unused)) struct context *cx, __attribute__((unused)) const struct msg *m)
-{
-}
-
-void incoming_message(
-	__attribute__((unused)) struct incoming *in, __attribute__((unused)) const struct msg *m)
-{
-}
-
-bool fs_message(__attribute__((unused)) struct fs *fs, __attribute__((unused)) const struct msg *m)
-{
-	return false;
-}
-
-void fs_before_send(__attribute__((unused)) struct fs *fs)
-{
-}
-
-void tracer_link_lost(__attribute__((unused)) struct tracer *tr)
-{
-}
-
-void tracer_link_gone(__attribute__((unused)) struct tracer *tr)
-{
-}
-
-void tracer_link_back(__attribute__((unused)) struct tracer *tr)
 {
 }
 
@@ -49,33 +13,15 @@ static int open_with(const void *addresses, size_t n)
 		.hello = { .magic = PROTO_MAGIC,
 			.version = PROTO_VERSION,
 			.addresses = { addresses, (uint32_t)n } } };
-	struct err e;
+	struct err e = { "" };
 	struct buf b;
-	int pair[2];
 
-	tracer = (struct tracer){ 0 };
-	assert_int_equal(loop_init(&tracer.loop), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	agent = pair[1];
+	tracer_begin(NULL);
 	buf_init(&b, 1 << 16);
 	assert_int_equal(proto_encode(&b, &hello), 0);
 	assert_int_equal(send(agent, buf_head(&b), buf_len(&b), 0), buf_len(&b));
 	buf_done(&b);
-	tracer.link = (struct link){ .agent_pidfd = -1, .open = true };
-	timer_init(&tracer.link.patience, out_of_patience);
-	timer_init(&tracer.link.retry, retry);
-	assert_int_equal(
-		mux_init(&tracer.link.mux, &tracer.loop, pair[0], PROTO_CLIENT, &link_ops), 0);
-	e.text[0] = '\0';
 	return await_hello(&tracer.link, &e);
-}
-
-static void close_it(void)
-{
-	tracer.link.hello = false; /* nobody answers a goodbye */
-	link_close(&tracer.link);
-	loop_done(&tracer.loop);
-	close_fd(&agent);
 }
 
 static bool has(const char *text)
@@ -103,7 +49,7 @@ static void addresses_are_known_by_their_ip(void **state)
 	assert_int_equal(addr_parse(&scoped, "[fe80::9]:1"), 0);
 	scoped.in6.sin6_scope_id = 2;
 	assert_true(link_has_address(&tracer.link, &scoped));
-	close_it();
+	tracer_end();
 }
 
 static void none_is_a_list_too(void **state)
@@ -111,7 +57,7 @@ static void none_is_a_list_too(void **state)
 	(void)state;
 	assert_int_equal(open_with("", 0), 0);
 	assert_false(has("127.0.0.1:80"));
-	close_it();
+	tracer_end();
 }
 
 static void so_many_are_kept(void **state)
@@ -124,7 +70,7 @@ static void so_many_are_kept(void **state)
 	assert_int_equal(open_with(many, sizeof(many)), 0);
 	assert_true(has("10.0.1.127:80"));
 	assert_false(has("10.0.1.128:80"));
-	close_it();
+	tracer_end();
 }
 
 static void a_malformed_list_ends_the_link(void **state)
@@ -148,7 +94,7 @@ static void a_malformed_list_ends_the_link(void **state)
 		if (open_with(cases[i].bytes, cases[i].n) == 0)
 			fail_msg("case %zu was taken", i);
 		assert_true(tracer.link.mux.lost);
-		close_it();
+		tracer_end();
 	}
 }
 
