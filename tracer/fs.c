@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "mem.h"
+#include "path.h"
 #include "proc_path.h"
 #include "procfs.h"
 #include "sysdef.h"
@@ -23,30 +24,6 @@
 #include "util.h"
 
 /* --- paths --- */
-
-void fs_name_normalize(char *path)
-{
-	char *to = path;
-
-	for (const char *from = path; *from;) {
-		size_t n;
-
-		from += strspn(from, "/");
-		n = strcspn(from, "/");
-		if (n == 2 && from[0] == '.' && from[1] == '.') {
-			while (to > path && *--to != '/')
-				;
-		} else if (n && !(n == 1 && from[0] == '.')) {
-			*to++ = '/';
-			memmove(to, from, n);
-			to += n;
-		}
-		from += n;
-	}
-	if (to == path)
-		*to++ = '/';
-	*to = '\0';
-}
 
 /* base and what follows it; false: too long. */
 static bool join(char to[static PATH_MAX], const char *base, const char *rest)
@@ -183,11 +160,11 @@ static int decide(struct call *c, enum fs_access access, struct fs_name *n)
 	const char *rule = "";
 
 	strcpy(n->path, n->full);
-	fs_name_normalize(n->path);
+	path_normalize(n->path);
 	if (fs_policy_map(policy, n->path, n->full, sizeof(n->full))) {
 		n->displaced = true;
 		strcpy(n->path, n->full);
-		fs_name_normalize(n->path);
+		path_normalize(n->path);
 	}
 	n->where = fs_policy_decide(policy, n->path, access, &rule);
 	if (n->where != FS_LOCAL)

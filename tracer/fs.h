@@ -95,9 +95,6 @@ int fs_link_name_get(
  * is not of the tree. */
 bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n);
 
-/* fs_name_normalize() - an absolute path without empty, "." and ".." components; in place. */
-void fs_name_normalize(char *path);
-
 /* fs_proc_link() - path is one of /proc's links to a file (cwd, exe, fd/N), as the guest sees it:
  * what it says. */
 bool fs_proc_link(const struct call *c, const char *path, char target[static PATH_MAX]);

@@ -11,6 +11,7 @@
 #include "fetch.h"
 #include "fs.h"
 #include "mem.h"
+#include "path.h"
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
@@ -223,7 +224,7 @@ static void exec_interpreter(struct exec *x, const char *interpreter)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s", interpreter);
-	fs_name_normalize(path);
+	path_normalize(path);
 	fetch_release(&x->fetch);
 	if (*interpreter == '/' && fs_policy_decide(policy, path, FS_READS, NULL) == FS_REMOTE)
 		exec_ask(x, interpreter);

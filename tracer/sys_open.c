@@ -14,6 +14,7 @@
 #include "fetch.h"
 #include "fs.h"
 #include "mem.h"
+#include "path.h"
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
@@ -295,7 +296,7 @@ static void open_beneath(struct call *c, const struct request *request)
 	snprintf(n.full + there.base, sizeof(n.full) - there.base, "/%s", given);
 	there.base++;
 	snprintf(n.path, sizeof(n.path), "%s", n.full);
-	fs_name_normalize(n.path);
+	path_normalize(n.path);
 	ask_agent(c, &there, &n);
 }
 
