@@ -67,11 +67,13 @@ static void copy_renamed(struct fs *fs, const struct change *ch, const struct re
 	tree_rename(&fs->tree, found->path, found->more, ch->a & RENAME_EXCHANGE);
 }
 
-/* A second name of a symbolic link is asked for when it is wanted. */
+/* The first name's copy learns that there is another, and becomes the copy for both. A second name
+ * of a symbolic link is asked for when it is wanted. */
 static void copy_linked(struct fs *fs, const struct change *ch, const struct remote_found *found)
 {
 	(void)ch;
-	if (!S_ISLNK(found->attr->mode))
+	if (!S_ISLNK(found->attr->mode) &&
+		tree_put(&fs->tree, found->path, found->attr, NULL, 0, NULL) == 0)
 		tree_put(&fs->tree, found->more, found->attr, NULL, 0, NULL);
 }
 

@@ -775,22 +775,6 @@ int tree_replace(struct tree *t, const char *path)
 	return r > 0 ? tree_keep_times(t, dir) : r;
 }
 
-/* That it is so is our own guess: it is to be asked about. */
-void tree_link(struct tree *t, const char *from, const char *to)
-{
-	cleanup_fd int fd = tree_at(t, from);
-	struct tree_node *node = fd < 0 ? NULL : tree_node(t, fd);
-	struct file_attr attr;
-
-	if (!node || !S_ISREG(node->attr.mode))
-		return;
-	node->attr.nlink++;
-	attr = node->attr;
-	tree_links_follow(t, fd, node);
-	if (tree_put(t, to, &attr, "", 0, &node) == 0)
-		node->seen_ns = 0;
-}
-
 /* The copy of what was made for it tells what it is of. */
 static int adopt(struct tree *t, int fd, const struct file_attr *attr, struct tree_node **node)
 {

@@ -142,9 +142,6 @@ int tree_open_copy(const struct tree *t, int path_fd, int flags);
 /* tree_set_attr() - mode, owner, size unless it has content, and times of a copy. */
 void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr);
 
-/* tree_link() - in the target the file at `from` has got another name. */
-void tree_link(struct tree *t, const char *from, const char *to);
-
 /* tree_adopt() - the file behind fd, in the tree's file system and without a name, becomes the copy
  * at path in place of the one that is there. 0 and *node, or -errno. */
 int tree_adopt(struct tree *t, const char *path, int fd, struct tree_node **node);

@@ -522,7 +522,7 @@ static const struct {
 	{ sys_rename, { P("/r/a"), P("/r/b") }, "rename /c/path /c/to 0" },
 	{ sys_renameat2, { CWD, P("/r/a"), CWD, P("/r/b"), RENAME_EXCHANGE },
 		"rename /c/path /c/to 1" },
-	{ sys_link, { P("/r/a"), P("/r/b") }, "new /c/to " },
+	{ sys_link, { P("/r/a"), P("/r/b") }, "new /c/path new /c/to " },
 	{ sys_chmod, { P("/r/f"), 0640 }, "attr 100640" },
 	{ sys_removexattr, { P("/r/f"), P("user.a") }, "" },
 };
