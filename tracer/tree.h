@@ -104,10 +104,6 @@ size_t tree_kernel_path(const struct tree *t, const char *path, char to[static P
  * caller's, or -errno. */
 int tree_at(const struct tree *t, const char *path);
 
-/* tree_parent() - an O_PATH descriptor of the directory that holds it, and the last component; the
- * caller's, or -errno; -EBUSY for the root. */
-int tree_parent(const struct tree *t, const char *path, const char **last);
-
 /* tree_node() - the node of a descriptor; NULL: it is none of the tree's, or of a copy that was
  * removed. A node lives as long as its copy has a name; across turns of the loop keep a descriptor
  * instead. */
