@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "mem.h"
+#include "path.h"
 #include "proc_path.h"
 #include "procfs.h"
 #include "sysdef.h"
@@ -23,30 +24,6 @@
 #include "util.h"
 
 /* --- paths --- */
-
-void fs_name_normalize(char *path)
-{
-	char *to = path;
-
-	for (const char *from = path; *from;) {
-		size_t n;
-
-		from += strspn(from, "/");
-		n = strcspn(from, "/");
-		if (n == 2 && from[0] == '.' && from[1] == '.') {
-			while (to > path && *--to != '/')
-				;
-		} else if (n && !(n == 1 && from[0] == '.')) {
-			*to++ = '/';
-			memmove(to, from, n);
-			to += n;
-		}
-		from += n;
-	}
-	if (to == path)
-		*to++ = '/';
-	*to = '\0';
-}
 
 /* base and what follows it; false: too long. */
 static bool join(char to[static PATH_MAX], const char *base, const char *rest)
@@ -157,72 +134,78 @@ static int make_absolute(
 	return virtual ? -ENAMETOOLONG : 0;
 }
 
-/* A file of name resolution is known by its name, whatever the way there; with a slash or a dot
- * behind it that is none. The one that is made here is a local file at another place. */
+/* What says of a path that it is a directory: a slash at its end, or a dot behind one. */
+static const char *tail_of(const char *path)
+{
+	const char *tail = strrchr(path, '/');
+
+	return path[1] && (strcmp(tail, "/") == 0 || strcmp(tail, "/.") == 0) ? tail : "";
+}
+
+/* A file of name resolution is known by its name, whatever the way there; as a directory it is
+ * none. */
 static int decide_name_file(struct fs *fs, struct fs_name *n)
 {
-	char copy[PATH_MAX];
 	int made;
 
-	if (strcmp(strrchr(n->full, '/'), strrchr(n->path, '/')) != 0)
+	if (*tail_of(n->full))
 		return 0;
 	if (name_copies_find(&fs->names, n->path))
 		strcpy(n->full, n->path);
-	made = name_copies_made(&fs->names, n->path, copy);
-	if (made <= 0)
-		return made;
-	n->where = FS_LOCAL;
+	made = name_copies_made(&fs->names, n->path);
+	n->made = made > 0;
+	if (n->made)
+		n->where = FS_LOCAL;
+	return MIN(made, 0);
+}
+
+/* --fs-map: another path, or the same. */
+static int map(struct call *c, struct fs_name *n)
+{
+	char to[PATH_MAX], tail[sizeof("/.")];
+
+	if (!fs_policy_map(c->tracer->fs.policy, n->path, to, sizeof(to)))
+		return 0;
 	n->displaced = true;
-	strcpy(n->path, copy);
-	return 0;
+	strcpy(n->path, to);
+	strcpy(tail, tail_of(n->full));
+	return join(n->full, to, tail) ? 0 : -ENAMETOOLONG;
 }
 
 static int decide(struct call *c, enum fs_access access, struct fs_name *n)
 {
-	const struct fs_policy *policy = c->tracer->fs.policy;
 	const char *rule = "";
+	int r;
 
 	strcpy(n->path, n->full);
-	fs_name_normalize(n->path);
-	if (fs_policy_map(policy, n->path, n->full, sizeof(n->full))) {
-		n->displaced = true;
-		strcpy(n->path, n->full);
-		fs_name_normalize(n->path);
-	}
-	n->where = fs_policy_decide(policy, n->path, access, &rule);
+	path_normalize(n->path);
+	r = map(c, n);
+	if (r < 0)
+		return r;
+	n->where = fs_policy_decide(c->tracer->fs.policy, n->path, access, &rule);
 	if (n->where != FS_LOCAL)
 		call_note(c, "%s: %s", n->where == FS_REMOTE ? "remote" : "not found", rule);
 	return n->where == FS_REMOTE && access == FS_READS ? decide_name_file(&c->tracer->fs, n)
 							   : 0;
 }
 
-static int get_name(struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access,
-	bool follow, struct fs_name *n)
+int fs_name_get(struct call *c, uint64_t dirfd, unsigned arg, enum fs_access access, bool follow,
+	struct fs_name *n)
 {
 	char given[PATH_MAX];
-	int r = mem_read_string(c->task->tid, path_at, given, sizeof(given));
+	int r = mem_read_string(c->task->tid, c->arg[arg], given, sizeof(given));
 
 	n->where = FS_LOCAL;
-	n->displaced = false;
+	n->arg = arg;
 	n->is_empty = r == 0;
+	n->displaced = n->made = false;
+	*n->path = '\0';
 	if (r <= 0)
 		return r == -ESRCH ? -EFAULT : r;
 	r = make_absolute(c, dirfd, given, follow, n);
 	if (r > 0)
 		r = decide(c, access, n);
 	return r < 0 ? r : 0;
-}
-
-int fs_name_get(
-	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n)
-{
-	return get_name(c, dirfd, path_at, access, true, n);
-}
-
-int fs_link_name_get(
-	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n)
-{
-	return get_name(c, dirfd, path_at, access, false, n);
 }
 
 bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n)
@@ -241,35 +224,46 @@ bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n)
 	return true;
 }
 
-bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here)
+bool fs_is_remote(struct call *c, const struct fs_name *n)
 {
-	*here = false;
-	switch (n->where) {
-	case FS_REMOTE:
-		return true;
-	case FS_NOT_FOUND:
+	if (n->where == FS_NOT_FOUND)
 		call_return(c, -ENOENT);
-		return false;
-	case FS_LOCAL:
-		*here = n->displaced;
-		if (!n->displaced)
-			call_continue(c);
-	}
-	return false;
+	else if (n->where == FS_LOCAL)
+		fs_here(c, n, NULL);
+	return n->where == FS_REMOTE;
 }
 
-bool fs_here(struct call *c, uint64_t path_at, const struct fs_name *n)
+void fs_here(struct call *c, const struct fs_name *n, const struct fs_name *to)
 {
-	struct call_change change = { .bytes = n->path, .n = strlen(n->path) + 1 };
-	unsigned i = 0;
+	const struct fs_name *const names[] = { n, to };
+	char bytes[ARRAY_SIZE(names) * PATH_MAX];
+	struct call_change change = { .bytes = bytes };
 
-	if (tree_virtual(&c->tracer->fs.tree, n->path))
-		return false;
-	while (c->arg[i] != path_at)
-		i++;
-	change.args = change.pointers = 1U << i;
-	call_rewrite(c, &change);
-	return true;
+	for (size_t i = 0; i < ARRAY_SIZE(names) && names[i]; i++) {
+		const struct fs_name *name = names[i];
+
+		if (!name->displaced)
+			continue;
+		change.args |= 1U << name->arg;
+		change.arg[name->arg] = change.n;
+		change.n += (size_t)snprintf(bytes + change.n, PATH_MAX, "%s%s", name->path,
+				    tail_of(name->full)) +
+			    1;
+	}
+	change.pointers = change.args;
+	if (change.args)
+		call_rewrite(c, &change);
+	else
+		call_continue(c);
+}
+
+int fs_xattr_name(const struct call *c, char name[static FS_XATTR_NAME])
+{
+	int n = mem_read_string(c->task->tid, c->arg[1], name, FS_XATTR_NAME);
+
+	if (n == 0 || n == -ENAMETOOLONG)
+		return -ERANGE;
+	return n == -ESRCH ? -EFAULT : n;
 }
 
 unsigned fs_guest_umask(const struct call *c)
@@ -281,21 +275,26 @@ unsigned fs_guest_umask(const struct call *c)
 
 /* --- asking --- */
 
+static void wait_free(struct deferred *d)
+{
+	free(container_of(d, struct fs_wait, release));
+}
+
+static void wait_over(struct fs_wait *w)
+{
+	loop_defer(&w->fs->tracer->loop, &w->release);
+}
+
 static void wait_found(struct remote_query *q, int error, const struct remote_found *found)
 {
 	struct fs_wait *w = container_of(q, struct fs_wait, query);
 
 	w->call->cancel = NULL;
 	w->answer(w, error, found);
-	fs_wait_over(w);
+	wait_over(w);
 }
 
 static const struct remote_ops wait_ops = { .found = wait_found };
-
-static void wait_free(struct deferred *d)
-{
-	free(container_of(d, struct fs_wait, release));
-}
 
 void *fs_wait_new(struct call *c, size_t size,
 	void (*answer)(struct fs_wait *w, int error, const struct remote_found *found))
@@ -314,11 +313,6 @@ void *fs_wait_new(struct call *c, size_t size,
 	return w;
 }
 
-void fs_wait_over(struct fs_wait *w)
-{
-	loop_defer(&w->fs->tracer->loop, &w->release);
-}
-
 static void wait_cancel(struct call *c)
 {
 	struct fs_wait *w = c->data;
@@ -326,7 +320,7 @@ static void wait_cancel(struct call *c)
 	remote_drop(&w->query);
 	if (w->dropped)
 		w->dropped(w);
-	fs_wait_over(w);
+	wait_over(w);
 }
 
 void fs_park(struct fs_wait *w, int r)
@@ -335,7 +329,7 @@ void fs_park(struct fs_wait *w, int r)
 		call_return(w->call, r);
 		if (w->dropped)
 			w->dropped(w);
-		fs_wait_over(w);
+		wait_over(w);
 		return;
 	}
 	call_park(w->call, false, wait_cancel, w);

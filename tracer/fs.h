@@ -1,6 +1,6 @@
 /* The guest's view of files: which path a call means, and whose it is; the way of a call from there
- * to the agent's answer. What is done with the answer is the handlers' (sys_open.c, sys_stat.c,
- * sys_dir.c, sys_change.c). */
+ * to the agent's answer. What is done with the answer is the handlers' (change.c, sys_dir.c,
+ * sys_exec.c, sys_inotify.c, sys_open.c, sys_stat.c). */
 #ifndef TRACER_FS_H
 #define TRACER_FS_H
 
@@ -74,30 +74,27 @@ void fs_link_back(struct fs *fs);
 /* A path as a call gave it. */
 struct fs_name {
 	enum fs_where where;
+	unsigned arg;   /* which argument of the call it is */
 	bool is_empty;  /* "": with AT_EMPTY_PATH the descriptor itself is meant */
 	bool displaced; /* what the kernel would find there by itself is not `path`: the way begins
 			   in the tree, or --fs-map leads elsewhere */
+	bool made;      /* it is nsswitch.conf, local here: opened and looked at, it is the copy at
+			   `path` in the tree (name_copies_made()) */
 	char full[PATH_MAX]; /* absolute, as the guest sees it, with its "." and ".." and a slash at
 				its end: what the agent is asked */
-	char path[PATH_MAX]; /* the same without any of those */
+	char path[PATH_MAX]; /* the same without any of those; "": the kernel knows better */
 };
 
-/* fs_name_get() - the path at address path_at in the guest, relative to its descriptor dirfd
- * (AT_FDCWD). 0, or -errno for the guest (-EFAULT, -ENAMETOOLONG). A descriptor that is no
- * directory leaves the path local: the kernel knows the error. */
-int fs_name_get(
-	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n);
-
-/* fs_link_name_get() - the same for a call that does not follow a link at the path's end. */
-int fs_link_name_get(
-	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n);
+/* fs_name_get() - the path that is the call's argument arg, relative to its descriptor dirfd
+ * (AT_FDCWD); follow: a link at its end is followed. 0, or -errno for the guest (-EFAULT,
+ * -ENAMETOOLONG). A descriptor that is no directory leaves the path local: the kernel knows the
+ * error. */
+int fs_name_get(struct call *c, uint64_t dirfd, unsigned arg, enum fs_access access, bool follow,
+	struct fs_name *n);
 
 /* fs_name_of_fd() - the same for what a descriptor of the guest, or AT_FDCWD, stands for; false: it
  * is not of the tree. */
 bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n);
-
-/* fs_name_normalize() - an absolute path without empty, "." and ".." components; in place. */
-void fs_name_normalize(char *path);
 
 /* fs_proc_link() - path is one of /proc's links to a file (cwd, exe, fd/N), as the guest sees it:
  * what it says. */
@@ -106,13 +103,18 @@ bool fs_proc_link(const struct call *c, const char *path, char target[static PAT
 /* fs_proc_open() - the same: that file itself, by O_PATH, the caller's; -1: it is none. */
 int fs_proc_open(const struct call *c, const char *path);
 
-/* fs_is_remote() - the call is about a file of the target. Otherwise it has been answered or
- * continued, unless *here: it is local but displaced, and the caller does it on n->path. */
-bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here);
+/* fs_is_remote() - the call is about a file of the target. Otherwise it is ended: that there is
+ * none is its answer, and what is local is done by the guest's kernel (fs_here()). */
+bool fs_is_remote(struct call *c, const struct fs_name *n);
 
-/* fs_here() - the kernel does the call on a local file that is displaced: on n->path instead of the
- * path at address path_at. False: that is a copy, where the guest itself may have no way to. */
-bool fs_here(struct call *c, uint64_t path_at, const struct fs_name *n);
+/* fs_here() - the kernel does the call, on the local files themselves where they are displaced. Of
+ * a call with one path `to` is NULL. */
+void fs_here(struct call *c, const struct fs_name *n, const struct fs_name *to);
+
+/* fs_xattr_name() - the name of an extended attribute, which is the second argument of all calls
+ * about one: its length, or -errno for the guest. */
+#define FS_XATTR_NAME (XATTR_NAME_MAX + 1)
+int fs_xattr_name(const struct call *c, char name[static FS_XATTR_NAME]);
 
 /* fs_guest_umask() */
 unsigned fs_guest_umask(const struct call *c);
@@ -140,10 +142,6 @@ void fs_ask(struct fs_wait *w, enum file_op op, uint32_t flags, uint64_t a, uint
 
 /* fs_park() - the caller has asked by himself: r is what remote_open() said. */
 void fs_park(struct fs_wait *w, int r);
-
-/* fs_wait_over() - free it at the turn's end: the caller has put in query.ops of his own, and its
- * last one was called. */
-void fs_wait_over(struct fs_wait *w);
 
 /* fs_put() - the copy of what was found: an O_PATH descriptor, the caller's, or -errno. */
 int fs_put(struct fs *fs, const struct remote_found *found, struct tree_node **node);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "path.h"
 #include "pattern.h"
 #include "proto.h"
 #include "util.h"
@@ -95,27 +96,6 @@ static bool is_at_any(const struct piece *path, const struct piece *places, size
 static const char *beneath(const struct piece *path, const struct piece *place)
 {
 	return is_at(path, place) ? path->text + place->len : NULL;
-}
-
-/* Drop empty components, "." and "..", in place. "/" becomes "". */
-static void normalise(char *path)
-{
-	char *to = path;
-
-	for (const char *from = path; *from;) {
-		size_t n = strcspn(from, "/");
-
-		if (n == 2 && memcmp(from, "..", 2) == 0) {
-			while (to > path && *--to != '/')
-				;
-		} else if (n && !(n == 1 && *from == '.')) {
-			*to++ = '/';
-			memmove(to, from, n);
-			to += n;
-		}
-		from += n + (from[n] == '/');
-	}
-	*to = '\0';
 }
 
 /* --- the lists that everybody has --- */
@@ -441,9 +421,7 @@ bool fs_policy_map(const struct fs_policy *p, const char *path, char *to, size_t
 
 		if (!pattern_replace(&c->pattern, path, c->with, to, size) || *to != '/')
 			continue;
-		normalise(to);
-		if (!*to)
-			strcpy(to, "/");
+		path_normalize(to);
 		return strcmp(to, path) != 0;
 	}
 	return false;
@@ -512,9 +490,10 @@ static int set_place(struct piece *place, const char *path)
 	copy = strdup(path);
 	if (!copy)
 		return -ENOMEM;
-	normalise(copy);
-	*place = (struct piece){ *copy ? copy : NULL, strlen(copy) };
-	if (!*copy)
+	path_normalize(copy);
+	if (copy[1])
+		*place = (struct piece){ copy, strlen(copy) };
+	else
 		free(copy);
 	return 0;
 }

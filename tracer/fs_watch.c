@@ -193,7 +193,6 @@ static void refreshed(struct fetch *f, int error)
 	}
 }
 
-/* The guest's own changes are on their way: what the target has is older. */
 static bool is_of_interest(const struct fs_watched *e)
 {
 	return e->lasting || tree_is_open(&e->all->fs->tree, e->copy);
@@ -212,7 +211,7 @@ static void refresh(struct fs_watched *e)
 		return;
 	}
 	if (node->writeback)
-		return;
+		return; /* the guest's own changes are on their way: what the target has is older */
 	/* The size that was told last may be one that the content has not got yet. */
 	if (S_ISREG(node->attr.mode) && node->has_content && fstat(e->copy, &st) == 0 &&
 		st.st_size >= FS_WATCH_TAIL_MIN)

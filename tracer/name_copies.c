@@ -226,16 +226,14 @@ static int put_nsswitch(struct name_copies *nc)
 	return r;
 }
 
-int name_copies_made(struct name_copies *nc, const char *path, char to[static PATH_MAX])
+int name_copies_made(struct name_copies *nc, const char *path)
 {
 	int r;
 
 	if (!nc->fs || strcmp(path, NSSWITCH) != 0)
 		return 0;
 	r = has_nsswitch(nc) ? 0 : put_nsswitch(nc);
-	if (r < 0)
-		return r;
-	return tree_kernel_path(&nc->fs->tree, NSSWITCH, to) > PATH_MAX ? -ENAMETOOLONG : 1;
+	return r < 0 ? r : 1;
 }
 
 /* --- a run --- */

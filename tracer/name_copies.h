@@ -7,7 +7,6 @@
 #ifndef TRACER_NAME_COPIES_H
 #define TRACER_NAME_COPIES_H
 
-#include <limits.h>
 #include <stdbool.h>
 
 #include "fetch.h"
@@ -57,9 +56,9 @@ void name_copies_ask(struct name_copies *nc);
 /* name_copies_find() - the file of that normalised path, or NULL. */
 struct name_copy *name_copies_find(struct name_copies *nc, const char *path);
 
-/* name_copies_made() - path is the file that is made here: 1, and the copy's own path is in `to`;
- * 0: it is another; -errno. */
-int name_copies_made(struct name_copies *nc, const char *path, char to[static PATH_MAX]);
+/* name_copies_made() - path is the file that is made here: 1, and the copy is there; 0: it is
+ * another; -errno. */
+int name_copies_made(struct name_copies *nc, const char *path);
 
 /* name_copy_at() - the copy, if the agent need not be asked: an O_PATH descriptor, the caller's, or
  * -1. content: it shall not be older than the attributes. */

@@ -1,6 +1,5 @@
-/* Calls that act on the guest's process: it stands in a directory, executes a file, watches one.
- * For these the kernel gets the copy's own path, or a name of ours for it where that would be too
- * long. */
+/* The directory in which the guest stands. To go there the kernel gets the copy's own path, or a
+ * name of ours for it where that would be too long. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -67,18 +66,14 @@ void sys_chdir(struct call *c)
 {
 	struct fs_name n;
 	struct fs_wait *w;
-	bool here;
-	int r = fs_name_get(c, (uint64_t)AT_FDCWD, c->arg[0], FS_READS, &n);
+	int r = fs_name_get(c, (uint64_t)AT_FDCWD, 0, FS_READS, true, &n);
 
 	if (r < 0) {
 		call_return(c, r);
 		return;
 	}
-	if (!fs_is_remote(c, &n, &here)) {
-		if (here)
-			chdir_to(c, n.path);
+	if (!fs_is_remote(c, &n))
 		return;
-	}
 	w = fs_wait_new(c, sizeof(*w), chdir_answered);
 	if (w)
 		fs_park(w, remote_open(&w->fs->remote, &w->query,

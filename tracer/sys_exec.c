@@ -11,6 +11,7 @@
 #include "fetch.h"
 #include "fs.h"
 #include "mem.h"
+#include "path.h"
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
@@ -200,7 +201,7 @@ static void exec_interpreter(struct exec *x, const char *interpreter)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s", interpreter);
-	fs_name_normalize(path);
+	path_normalize(path);
 	fetch_release(&x->wait.fetch);
 	if (*interpreter == '/' && fs_policy_decide(policy, path, FS_READS, NULL) == FS_REMOTE)
 		fetch_call_start(&x->wait, WANT_PROGRAM, 0, 0, interpreter);
@@ -267,20 +268,13 @@ static bool is_copy_itself(
 
 static void exec_any(struct call *c, uint64_t dirfd, unsigned path_arg)
 {
-	struct call_change change = { .args = 1U << path_arg, .pointers = 1U << path_arg };
 	struct fs_name n;
-	bool here;
-	int r = fs_name_get(c, dirfd, c->arg[path_arg], FS_READS, &n);
+	int r = fs_name_get(c, dirfd, path_arg, FS_READS, true, &n);
 
 	if (r < 0)
 		call_return(c, r);
-	else if (is_copy_itself(c, dirfd, &n, &n) || fs_is_remote(c, &n, &here))
+	else if (is_copy_itself(c, dirfd, &n, &n) || fs_is_remote(c, &n))
 		exec_remote(c, path_arg, &n);
-	else if (here) {
-		change.bytes = n.path;
-		change.n = strlen(n.path) + 1;
-		call_rewrite(c, &change);
-	}
 }
 
 void sys_execve(struct call *c)

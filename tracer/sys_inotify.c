@@ -47,21 +47,16 @@ static void watching_cancel(struct call *c)
 	watching_over(w);
 }
 
-static int64_t add_watch(int inotify, const char *path, uint64_t mask)
-{
-	int wd = inotify_add_watch(inotify, path, (uint32_t)mask);
-
-	return wd < 0 ? -errno : wd;
-}
-
 static int64_t watch_copy(const struct watching *w)
 {
 	const struct fetch *f = &w->fetch;
 	char copy[PATH_MAX];
+	int wd;
 
 	if (tree_kernel_path(&f->fs->tree, f->path, copy) > sizeof(copy))
 		return -ENAMETOOLONG;
-	return add_watch(w->inotify, copy, w->call->arg[2]);
+	wd = inotify_add_watch(w->inotify, copy, (uint32_t)w->call->arg[2]);
+	return wd < 0 ? -errno : wd;
 }
 
 static void answer(struct watching *w, int64_t result)
@@ -125,24 +120,19 @@ static void watch_remote(struct call *c, int inotify, const struct fs_name *n)
 
 void sys_inotify_add_watch(struct call *c)
 {
+	bool follow = !(c->arg[2] & IN_DONT_FOLLOW);
 	struct fs_name n;
-	bool here, remote;
-	int fd, r = fs_name_get(c, (uint64_t)AT_FDCWD, c->arg[1], FS_READS, &n);
+	int fd, r = fs_name_get(c, (uint64_t)AT_FDCWD, 1, FS_READS, follow, &n);
 
 	if (r < 0) {
 		call_return(c, r);
 		return;
 	}
-	remote = fs_is_remote(c, &n, &here);
-	if (!remote && !here)
+	if (!fs_is_remote(c, &n))
 		return;
 	fd = call_dup(c, c->arg[0]);
-	if (fd < 0) {
+	if (fd < 0)
 		call_return(c, fd);
-	} else if (remote) {
+	else
 		watch_remote(c, fd, &n);
-	} else {
-		call_return(c, add_watch(fd, n.path, c->arg[2]));
-		close(fd);
-	}
 }

@@ -15,6 +15,7 @@
 #include "fetch.h"
 #include "fs.h"
 #include "mem.h"
+#include "path.h"
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
@@ -25,7 +26,8 @@
 
 /* What an open asks for, in the form of openat2(2). */
 struct request {
-	uint64_t dirfd, path; /* the arguments */
+	uint64_t dirfd;
+	unsigned path; /* which argument that is */
 	struct open_how how;
 	size_t base; /* with RESOLVE_BENEATH or _IN_ROOT: length of the directory, in the name */
 };
@@ -221,10 +223,13 @@ static void ask_agent(struct call *c, const struct request *request, const struc
 }
 
 /* A copy that was made here, and that is only read. */
-static void open_here(struct call *c, const struct request *request, const char *path)
+static void open_made(struct call *c, const struct request *request, const struct fs_name *n)
 {
-	int fd = open(path, (int)request->how.flags | O_CLOEXEC);
+	char path[PATH_MAX];
+	int fd;
 
+	tree_kernel_path(&c->tracer->fs.tree, n->path, path);
+	fd = open(path, (int)request->how.flags | O_CLOEXEC);
 	if (fd < 0)
 		call_return(c, -errno);
 	else
@@ -245,7 +250,7 @@ static void open_beneath(struct call *c, const struct request *request)
 		return;
 	}
 	there.base = strlen(n.full);
-	len = mem_read_string(c->task->tid, request->path, given, sizeof(given));
+	len = mem_read_string(c->task->tid, c->arg[request->path], given, sizeof(given));
 	if (len > 0 && *given == '/' && request->how.resolve & RESOLVE_BENEATH)
 		len = -EXDEV;
 	if (len > 0 && there.base + (size_t)len + 2 > sizeof(n.full))
@@ -257,7 +262,7 @@ static void open_beneath(struct call *c, const struct request *request)
 	snprintf(n.full + there.base, sizeof(n.full) - there.base, "/%s", given);
 	there.base++;
 	snprintf(n.path, sizeof(n.path), "%s", n.full);
-	fs_name_normalize(n.path);
+	path_normalize(n.path);
 	ask_agent(c, &there, &n);
 }
 
@@ -265,22 +270,20 @@ static void open_any(struct call *c, const struct request *request)
 {
 	uint64_t flags = request->how.flags;
 	struct fs_name n;
-	bool here;
 	int r;
 
 	if (request->how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
 		open_beneath(c, request);
 		return;
 	}
-	r = flags & O_NOFOLLOW
-		    ? fs_link_name_get(c, request->dirfd, request->path, access_of(flags), &n)
-		    : fs_name_get(c, request->dirfd, request->path, access_of(flags), &n);
+	r = fs_name_get(
+		c, request->dirfd, request->path, access_of(flags), !(flags & O_NOFOLLOW), &n);
 	if (r < 0)
 		call_return(c, r);
-	else if (fs_is_remote(c, &n, &here))
+	else if (n.made)
+		open_made(c, request, &n);
+	else if (fs_is_remote(c, &n))
 		ask_agent(c, request, &n);
-	else if (here && !fs_here(c, request->path, &n))
-		open_here(c, request, n.path);
 }
 
 /* --- the calls --- */
@@ -291,7 +294,7 @@ static bool is_refused(uint64_t flags)
 	return flags & TMPFILE_ALONE && (!is_tmpfile(flags) || !(flags & (O_WRONLY | O_RDWR)));
 }
 
-static void open_at(struct call *c, uint64_t dirfd, uint64_t path, uint64_t flags, uint64_t mode)
+static void open_at(struct call *c, uint64_t dirfd, unsigned path, uint64_t flags, uint64_t mode)
 {
 	struct request request = {
 		.dirfd = dirfd,
@@ -312,18 +315,18 @@ static void open_at(struct call *c, uint64_t dirfd, uint64_t path, uint64_t flag
 #ifdef SYS_open
 void sys_open(struct call *c)
 {
-	open_at(c, (uint64_t)AT_FDCWD, c->arg[0], c->arg[1], c->arg[2]);
+	open_at(c, (uint64_t)AT_FDCWD, 0, c->arg[1], c->arg[2]);
 }
 
 void sys_creat(struct call *c)
 {
-	open_at(c, (uint64_t)AT_FDCWD, c->arg[0], O_CREAT | O_WRONLY | O_TRUNC, c->arg[1]);
+	open_at(c, (uint64_t)AT_FDCWD, 0, O_CREAT | O_WRONLY | O_TRUNC, c->arg[1]);
 }
 #endif
 
 void sys_openat(struct call *c)
 {
-	open_at(c, c->arg[0], c->arg[1], c->arg[2], c->arg[3]);
+	open_at(c, c->arg[0], 1, c->arg[2], c->arg[3]);
 }
 
 /* The kernel looks at the struct before the path. */
@@ -335,7 +338,7 @@ static bool is_sane(const struct open_how *how)
 /* A larger struct is a newer kernel's: the kernel decides, on a local file. */
 void sys_openat2(struct call *c)
 {
-	struct request request = { .dirfd = c->arg[0], .path = c->arg[1] };
+	struct request request = { .dirfd = c->arg[0], .path = 1 };
 
 	if (c->arg[3] != sizeof(request.how) ||
 		mem_read(c->task->tid, c->arg[2], &request.how, sizeof(request.how)) < 0 ||

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
-#include <sys/xattr.h>
 
 #include "fs.h"
 #include "mem.h"
@@ -23,24 +22,21 @@
 #include "util.h"
 #include "xattr_lacks.h"
 
-/* The longest name of an attribute, and its zero byte. */
-#define XATTR_SIZE (XATTR_NAME_MAX + 1)
-
 /* What a call asks, in the form of its newest variant. */
 struct question {
 	enum file_op op;
-	uint64_t dirfd, path; /* the arguments */
-	int flags;            /* AT_* */
-	unsigned mask;        /* of statx, or access's mode */
-	uint64_t name;        /* of an attribute */
-	uint64_t to, size;    /* where the answer goes */
+	uint64_t dirfd;
+	unsigned path;     /* which argument that is */
+	int flags;         /* AT_* */
+	unsigned mask;     /* of statx, or access's mode */
+	uint64_t to, size; /* where the answer goes */
 	bool is_statx, is_link;
 };
 
 /* When an attribute is asked for. */
 struct known {
-	char name[XATTR_SIZE]; /* of it */
-	struct file_attr attr; /* the file's; zeros: nothing is known that is fresh */
+	char name[FS_XATTR_NAME]; /* of it */
+	struct file_attr attr;    /* the file's; zeros: nothing is known that is fresh */
 };
 
 struct asking {
@@ -204,78 +200,15 @@ static int64_t answer_xattr(
 
 /* --- the way there --- */
 
-/* How a question is answered: with what the agent found, for a local path, or with what is known;
- * by the last only where that is enough, or NULL. */
+/* How a question is answered: with what the agent found, or, where that is enough, with what is
+ * known; the latter may be NULL. */
 struct kind {
 	enum file_op op;
 	int64_t (*answer)(
 		const struct call *c, const struct question *q, const struct remote_found *found);
-	int64_t (*here)(const struct call *c, const struct question *q, const char *path);
 	bool (*fresh)(const struct call *c, const struct question *q, const struct fs_name *n,
 		const struct known *known, int64_t *result);
 };
-
-static int64_t stat_here(const struct call *c, const struct question *q, const char *path)
-{
-	char text[PATH_MAX];
-	union status st;
-	ssize_t n;
-	int r;
-
-	if (!q->is_link) {
-		r = get_status(q, AT_FDCWD, path, q->flags, &st);
-		return r < 0 ? r : give_status(c, q, &st);
-	}
-	n = readlink(path, text, sizeof(text));
-	return n < 0 ? -errno : give_link(c, q, text, (size_t)n);
-}
-
-static int64_t access_here(const struct call *c, const struct question *q, const char *path)
-{
-	(void)c;
-	return faccessat(AT_FDCWD, path, (int)q->mask, q->flags) < 0 ? -errno : 0;
-}
-
-static int64_t statfs_here(const struct call *c, const struct question *q, const char *path)
-{
-	struct statfs s;
-
-	return statfs(path, &s) < 0 ? -errno : give(c, q->to, &s, sizeof(s));
-}
-
-/* The name of an attribute: its length, or -errno of getxattr(2). */
-static int read_name(const struct call *c, const struct question *q, char name[static XATTR_SIZE])
-{
-	int n = mem_read_string(c->task->tid, q->name, name, XATTR_SIZE);
-
-	return n == 0 || n == -ENAMETOOLONG ? -ERANGE : n;
-}
-
-static int64_t getxattr_here(const struct call *c, const struct question *q, const char *path)
-{
-	char name[XATTR_SIZE], value[XATTR_SIZE_MAX];
-	struct remote_found found = { .more = value };
-	int r = read_name(c, q, name);
-	ssize_t n;
-
-	if (r < 0)
-		return r;
-	n = q->flags & AT_SYMLINK_NOFOLLOW ? lgetxattr(path, name, value, sizeof(value))
-					   : getxattr(path, name, value, sizeof(value));
-	found.more_len = n < 0 ? 0 : (size_t)n;
-	return n < 0 ? -errno : answer_xattr(c, q, &found);
-}
-
-static int64_t listxattr_here(const struct call *c, const struct question *q, const char *path)
-{
-	char list[XATTR_LIST_MAX];
-	struct remote_found found = { .more = list };
-	ssize_t n = q->flags & AT_SYMLINK_NOFOLLOW ? llistxattr(path, list, sizeof(list))
-						   : listxattr(path, list, sizeof(list));
-
-	found.more_len = n < 0 ? 0 : (size_t)n;
-	return n < 0 ? -errno : answer_xattr(c, q, &found);
-}
 
 static bool is_followed(const struct question *q)
 {
@@ -324,11 +257,11 @@ static bool listxattr_fresh(const struct call *c, const struct question *q, cons
 }
 
 static const struct kind kinds[] = {
-	{ FILE_OP_STAT, answer_stat, stat_here, stat_fresh },
-	{ FILE_OP_ACCESS, answer_access, access_here, access_fresh },
-	{ FILE_OP_STATFS, answer_statfs, statfs_here, NULL },
-	{ FILE_OP_GETXATTR, answer_xattr, getxattr_here, getxattr_fresh },
-	{ FILE_OP_LISTXATTR, answer_xattr, listxattr_here, listxattr_fresh },
+	{ FILE_OP_STAT, answer_stat, stat_fresh },
+	{ FILE_OP_ACCESS, answer_access, access_fresh },
+	{ FILE_OP_STATFS, answer_statfs, NULL },
+	{ FILE_OP_GETXATTR, answer_xattr, getxattr_fresh },
+	{ FILE_OP_LISTXATTR, answer_xattr, listxattr_fresh },
 };
 
 static const struct kind *kind_of(enum file_op op)
@@ -356,7 +289,7 @@ static int know(
 {
 	struct fs *fs = &c->tracer->fs;
 	const struct file_attr *attr;
-	int r = q->op == FILE_OP_GETXATTR ? read_name(c, q, k->name) : 0;
+	int r = q->op == FILE_OP_GETXATTR ? fs_xattr_name(c, k->name) : 0;
 
 	if (q->op != FILE_OP_GETXATTR && q->op != FILE_OP_LISTXATTR)
 		return 0;
@@ -423,17 +356,15 @@ static bool answer_proc_link(struct call *c, const struct question *q, const str
 	return virtual;
 }
 
+static bool answer_made(struct call *c, const struct question *q, const struct fs_name *n)
+{
+	return n->made && answer_from(c, q, tree_at(&c->tracer->fs.tree, n->path));
+}
+
 /* access(2) for writing asks whose the file is when it is written. */
 static enum fs_access access_of(const struct question *q)
 {
 	return q->op == FILE_OP_ACCESS && q->mask & W_OK ? FS_WRITES : FS_READS;
-}
-
-static int get_name(struct call *c, const struct question *q, struct fs_name *n)
-{
-	if (q->flags & AT_SYMLINK_NOFOLLOW)
-		return fs_link_name_get(c, q->dirfd, q->path, access_of(q), n);
-	return fs_name_get(c, q->dirfd, q->path, access_of(q), n);
 }
 
 /* The kernel looks at these before the path, and refuses the rest. */
@@ -465,102 +396,98 @@ static bool ask_access_of_fd(struct call *c, const struct question *q, const str
 static void ask(struct call *c, const struct question *q)
 {
 	struct fs_name n;
-	bool here;
 	int r;
 
 	if (!is_sane(q)) {
 		call_continue(c);
 		return;
 	}
-	r = get_name(c, q, &n);
+	r = fs_name_get(c, q->dirfd, q->path, access_of(q), is_followed(q), &n);
 	if (r < 0)
 		call_return(c, r);
 	else if ((q->is_link && answer_proc_link(c, q, &n)) ||
-		 (q->op == FILE_OP_ACCESS && ask_access_of_fd(c, q, &n)))
+		 (q->op == FILE_OP_ACCESS && ask_access_of_fd(c, q, &n)) ||
+		 (q->op == FILE_OP_STAT && answer_made(c, q, &n)))
 		return;
-	else if (fs_is_remote(c, &n, &here))
+	else if (fs_is_remote(c, &n))
 		ask_agent(c, q, &n);
-	else if (here && !fs_here(c, q->path, &n))
-		call_return(c, kind_of(q->op)->here(c, q, n.path));
 }
 
 /* --- the calls --- */
 
-/* arg: path, buffer, size. */
-static void ask_readlink(struct call *c, uint64_t dirfd, const uint64_t *arg)
+/* A buffer and its size follow the path. */
+static void ask_readlink(struct call *c, uint64_t dirfd, unsigned path)
 {
-	ask(c, &(struct question){ FILE_OP_STAT, dirfd, arg[0], .flags = AT_SYMLINK_NOFOLLOW,
-		       .to = arg[1], .size = arg[2], .is_link = true });
+	ask(c, &(struct question){ FILE_OP_STAT, dirfd, path, .flags = AT_SYMLINK_NOFOLLOW,
+		       .to = c->arg[path + 1], .size = c->arg[path + 2], .is_link = true });
 }
 
 #ifdef SYS_stat
 void sys_stat(struct call *c)
 {
-	ask(c, &(struct question){ FILE_OP_STAT, (uint64_t)AT_FDCWD, c->arg[0], .to = c->arg[1] });
+	ask(c, &(struct question){ FILE_OP_STAT, (uint64_t)AT_FDCWD, 0, .to = c->arg[1] });
 }
 
 void sys_lstat(struct call *c)
 {
-	ask(c, &(struct question){ FILE_OP_STAT, (uint64_t)AT_FDCWD, c->arg[0],
+	ask(c, &(struct question){ FILE_OP_STAT, (uint64_t)AT_FDCWD, 0,
 		       .flags = AT_SYMLINK_NOFOLLOW, .to = c->arg[1] });
 }
 
 void sys_access(struct call *c)
 {
-	ask(c, &(struct question){
-		       FILE_OP_ACCESS, AT_FDCWD, c->arg[0], .mask = (unsigned)c->arg[1] });
+	ask(c, &(struct question){ FILE_OP_ACCESS, AT_FDCWD, 0, .mask = (unsigned)c->arg[1] });
 }
 
 void sys_readlink(struct call *c)
 {
-	ask_readlink(c, (uint64_t)AT_FDCWD, c->arg);
+	ask_readlink(c, (uint64_t)AT_FDCWD, 0);
 }
 #endif
 
 void sys_readlinkat(struct call *c)
 {
-	ask_readlink(c, c->arg[0], c->arg + 1);
+	ask_readlink(c, c->arg[0], 1);
 }
 
 void sys_newfstatat(struct call *c)
 {
-	ask(c, &(struct question){ FILE_OP_STAT, c->arg[0], c->arg[1], .flags = (int)c->arg[3],
-		       .to = c->arg[2] });
+	ask(c, &(struct question){
+		       FILE_OP_STAT, c->arg[0], 1, .flags = (int)c->arg[3], .to = c->arg[2] });
 }
 
 void sys_statx(struct call *c)
 {
-	ask(c, &(struct question){ FILE_OP_STAT, c->arg[0], c->arg[1], .flags = (int)c->arg[2],
+	ask(c, &(struct question){ FILE_OP_STAT, c->arg[0], 1, .flags = (int)c->arg[2],
 		       .mask = (unsigned)c->arg[3], .to = c->arg[4], .is_statx = true });
 }
 
 void sys_faccessat(struct call *c)
 {
-	ask(c, &(struct question){
-		       FILE_OP_ACCESS, c->arg[0], c->arg[1], .mask = (unsigned)c->arg[2] });
+	ask(c, &(struct question){ FILE_OP_ACCESS, c->arg[0], 1, .mask = (unsigned)c->arg[2] });
 }
 
 void sys_faccessat2(struct call *c)
 {
-	ask(c, &(struct question){ FILE_OP_ACCESS, c->arg[0], c->arg[1],
-		       .mask = (unsigned)c->arg[2], .flags = (int)c->arg[3] });
+	ask(c, &(struct question){ FILE_OP_ACCESS, c->arg[0], 1, .mask = (unsigned)c->arg[2],
+		       .flags = (int)c->arg[3] });
 }
 
 void sys_statfs(struct call *c)
 {
-	ask(c, &(struct question){ FILE_OP_STATFS, AT_FDCWD, c->arg[0], .to = c->arg[1] });
+	ask(c, &(struct question){ FILE_OP_STATFS, AT_FDCWD, 0, .to = c->arg[1] });
 }
 
 static void ask_getxattr(struct call *c, int flags)
 {
-	ask(c, &(struct question){ FILE_OP_GETXATTR, AT_FDCWD, c->arg[0], .flags = flags,
-		       .name = c->arg[1], .to = c->arg[2], .size = c->arg[3] });
+	ask(c, &(struct question){ FILE_OP_GETXATTR, AT_FDCWD, 0, .flags = flags, .to = c->arg[2],
+		       .size = c->arg[3] });
 }
 
 static void ask_listxattr(struct call *c, int flags)
 {
-	ask(c, &(struct question){ FILE_OP_LISTXATTR, AT_FDCWD, c->arg[0], .flags = flags,
-		       .to = c->arg[1], .size = c->arg[2] });
+	ask(c, &(struct question){ FILE_OP_LISTXATTR, AT_FDCWD, 0, .flags = flags, .to = c->arg[1],
+		       .size = c->arg[2] });
 }
 
 void sys_getxattr(struct call *c)
@@ -588,10 +515,8 @@ static void ask_of_fd(struct call *c, const struct question *q)
 
 void sys_fgetxattr(struct call *c)
 {
-	ask_of_fd(c, &(struct question){ .op = FILE_OP_GETXATTR,
-			     .name = c->arg[1],
-			     .to = c->arg[2],
-			     .size = c->arg[3] });
+	ask_of_fd(c,
+		&(struct question){ .op = FILE_OP_GETXATTR, .to = c->arg[2], .size = c->arg[3] });
 }
 
 void sys_flistxattr(struct call *c)

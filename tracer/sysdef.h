@@ -135,9 +135,6 @@ void sys_fsetxattr(struct call *c);
 void sys_removexattr(struct call *c);
 void sys_lremovexattr(struct call *c);
 void sys_fremovexattr(struct call *c);
-void sys_fsync(struct call *c);
-void sys_sync(struct call *c);
-void sys_msync(struct call *c);
 void sys_mkdir(struct call *c);
 void sys_mknod(struct call *c);
 void sys_unlink(struct call *c);
@@ -148,6 +145,9 @@ void sys_symlink(struct call *c);
 void sys_chmod(struct call *c);
 void sys_chown(struct call *c);
 void sys_lchown(struct call *c);
+void sys_fsync(struct call *c); /* sys_sync.c */
+void sys_sync(struct call *c);
+void sys_msync(struct call *c);
 void sys_uname(struct call *c); /* sys_uname.c */
 
 #endif

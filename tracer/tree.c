@@ -129,7 +129,8 @@ static int split(const char *path, char dir[PATH_MAX], const char **last)
 	return 0;
 }
 
-int tree_parent(const struct tree *t, const char *path, const char **last)
+/* The directory that holds it, and *last. */
+static int open_parent(const struct tree *t, const char *path, const char **last)
 {
 	char dir[PATH_MAX];
 	int r = split(path, dir, last);
@@ -344,7 +345,8 @@ static mode_t shown_mode(const struct tree *t, const struct file_attr *attr)
 	return (attr->mode & ALLPERMS) | (S_ISDIR(attr->mode) && !t->privileged ? S_IRWXU : 0);
 }
 
-int tree_resize(int fd, uint64_t size)
+/* Without content: a hole of that size. */
+static int resize(int fd, uint64_t size)
 {
 	cleanup_fd int w = tree_reopen(fd, O_WRONLY);
 
@@ -382,7 +384,7 @@ void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr)
 	struct stat st;
 
 	if (S_ISREG(attr->mode) && node && !node->has_content && !node->filling)
-		tree_resize(path_fd, attr->size);
+		resize(path_fd, attr->size);
 	if (fstat(path_fd, &st) == 0)
 		tree_apply(t, path_fd, &st, attr, false);
 }
@@ -464,26 +466,33 @@ static int make(struct tree *t, const struct tree_entry *e)
 	return r < 0 ? -errno : r;
 }
 
-/* A finished copy in `work`, and its node. */
-static int prepare(struct tree *t, const struct tree_entry *e, struct tree_node **node)
+/* What is in `work` becomes a copy, and gets its node. */
+static int introduce(struct tree *t, int fd, const struct file_attr *attr, bool but_times,
+	struct tree_node **node)
 {
-	cleanup_fd int fd = make(t, e);
 	struct stat st;
 	int r;
 
-	*node = NULL;
-	if (fd < 0)
-		return fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	r = tree_apply(t, fd, &st, e->attr, false);
+	r = tree_apply(t, fd, &st, attr, but_times);
 	if (r == 0)
 		r = node_new(t, st.st_ino, node);
-	if (r < 0)
-		return r;
-	tree_said(t, *node, e->attr);
-	tree_links_follow(t, fd, *node);
-	return 0;
+	if (r == 0)
+		tree_said(t, *node, attr);
+	return r;
+}
+
+static int prepare(struct tree *t, const struct tree_entry *e, struct tree_node **node)
+{
+	cleanup_fd int fd = make(t, e);
+	int r;
+
+	*node = NULL;
+	r = fd < 0 ? fd : introduce(t, fd, e->attr, false, node);
+	if (r == 0)
+		tree_links_follow(t, fd, *node);
+	return r;
 }
 
 /* A copy with content keeps the size and the times that go with it; so does one that the guest
@@ -502,7 +511,7 @@ static int reshape(struct tree *t, int fd, struct stat *st, struct tree_node *no
 			was->ctime != attr->ctime)
 			node->version = 0;
 	} else if (is_file && !node->filling && (uint64_t)st->st_size != attr->size) {
-		r = tree_resize(fd, attr->size);
+		r = resize(fd, attr->size);
 		if (r < 0 || fstat(fd, st) < 0)
 			return r < 0 ? r : -errno;
 	}
@@ -762,7 +771,7 @@ int tree_put(struct tree *t, const char *path, const struct file_attr *attr, con
 int tree_replace(struct tree *t, const char *path)
 {
 	const char *last;
-	cleanup_fd int dir = tree_parent(t, path, &last);
+	cleanup_fd int dir = open_parent(t, path, &last);
 	struct tree_entry e = { 0 };
 	struct tree_node *node;
 	struct file_attr attr;
@@ -783,46 +792,23 @@ int tree_replace(struct tree *t, const char *path)
 	return r > 0 ? tree_keep_times(t, dir) : r;
 }
 
-/* That it is so is our own guess: it is to be asked about. */
-void tree_link(struct tree *t, const char *from, const char *to)
-{
-	cleanup_fd int fd = tree_at(t, from);
-	struct tree_node *node = fd < 0 ? NULL : tree_node(t, fd);
-	struct file_attr attr;
-
-	if (!node || !S_ISREG(node->attr.mode))
-		return;
-	node->attr.nlink++;
-	attr = node->attr;
-	tree_links_follow(t, fd, node);
-	if (tree_put(t, to, &attr, "", 0, &node) == 0)
-		node->seen_ns = 0;
-}
-
 /* The copy of what was made for it tells what it is of. */
 static int adopt(struct tree *t, int fd, const struct file_attr *attr, struct tree_node **node)
 {
-	struct stat st;
 	int r;
 
-	if (linkat(AT_FDCWD, tree_fd_path(fd).text, t->work, COMING, AT_SYMLINK_FOLLOW) < 0 ||
-		fstat(fd, &st) < 0)
+	if (linkat(AT_FDCWD, tree_fd_path(fd).text, t->work, COMING, AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
-	r = tree_apply(t, fd, &st, attr, true);
+	r = introduce(t, fd, attr, true, node);
 	if (r == 0)
-		r = node_new(t, st.st_ino, node);
-	if (r < 0)
-		return r;
-	tree_said(t, *node, attr);
-	(*node)->has_content = true;
-	(*node)->opened = true;
-	return 0;
+		(*node)->has_content = (*node)->opened = true;
+	return r;
 }
 
 int tree_adopt(struct tree *t, const char *path, int fd, struct tree_node **node)
 {
 	const char *last;
-	cleanup_fd int dir = tree_parent(t, path, &last);
+	cleanup_fd int dir = open_parent(t, path, &last);
 	const struct tree_node *former;
 	struct stat st;
 	int r;
@@ -855,7 +841,7 @@ static void remove_at(struct tree *t, int dir, const char *name)
 void tree_remove(struct tree *t, const char *path)
 {
 	const char *last;
-	cleanup_fd int dir = tree_parent(t, path, &last);
+	cleanup_fd int dir = open_parent(t, path, &last);
 
 	if (dir >= 0)
 		remove_at(t, dir, last);
@@ -865,7 +851,7 @@ void tree_remove(struct tree *t, const char *path)
 void tree_rename(struct tree *t, const char *from, const char *to, bool exchange)
 {
 	const char *old_name, *new_name;
-	cleanup_fd int old_dir = tree_parent(t, from, &old_name);
+	cleanup_fd int old_dir = open_parent(t, from, &old_name);
 	cleanup_fd int new_dir = make_parent(t, to, &new_name);
 
 	if (strcmp(from, to) == 0)

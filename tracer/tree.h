@@ -108,10 +108,6 @@ int tree_at(const struct tree *t, const char *path);
  * be old: an O_PATH descriptor, the caller's, or -errno. */
 int tree_walk(const struct tree *t, const char *path);
 
-/* tree_parent() - an O_PATH descriptor of the directory that holds it, and the last component; the
- * caller's, or -errno; -EBUSY for the root. */
-int tree_parent(const struct tree *t, const char *path, const char **last);
-
 /* tree_node() - the node of a descriptor; NULL: it is none of the tree's, or of a copy that was
  * removed. A node lives as long as its copy has a name; across turns of the loop keep a descriptor
  * instead. */
@@ -148,9 +144,6 @@ int tree_open_copy(const struct tree *t, int path_fd, int flags);
 
 /* tree_set_attr() - mode, owner, size unless it has content, and times of a copy. */
 void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr);
-
-/* tree_link() - in the target the file at `from` has got another name. */
-void tree_link(struct tree *t, const char *from, const char *to);
 
 /* tree_adopt() - the file behind fd, in the tree's file system and without a name, becomes the copy
  * at path in place of the one that is there. 0 and *node, or -errno. */

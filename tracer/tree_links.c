@@ -6,8 +6,9 @@
  * That one counts in st_nlink. A descriptor's fstat(2) so says what programs ask it for, that there
  * is another name, though not always how many.
  *
- * A file that has got its second name when there was a copy of the first already is found under the
- * second as if it were another. The names come together when the first is asked about again. */
+ * A file that has got its second name from others than the guest when there was a copy of the first
+ * already is found under the second as if it were another. The names come together when the first
+ * is asked about again. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

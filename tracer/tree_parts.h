@@ -41,9 +41,6 @@ int tree_reopen(int fd, int flags);
 /* tree_has_others() - as tree_is_open(); fd is not O_PATH. */
 bool tree_has_others(int fd);
 
-/* tree_resize() - without content: a hole of that size. 0 or -errno. */
-int tree_resize(int fd, uint64_t size);
-
 /* tree_apply() - owner, mode and, unless `but_times`, times of a copy whose present ones are in st.
  * 0 or -errno. */
 int tree_apply(const struct tree *t, int fd, const struct stat *st, const struct file_attr *attr,

@@ -168,6 +168,19 @@ is "/proc/self by way of the target's directory" "$($(beneath_root) bash -c '
 $(readlink -f "$(command -v readlink)")
 $(stat -Lc %i /proc/self/ns/mnt)"
 
+# So are local files changed on such a way, or by way of --fs-map: as whoever the guest has become.
+here_changes() { # DIRECTORY PLACE COMMAND...
+	mkdir $T/place
+	timeout "$PATIENCE" "${@:3}" $python $T/bin/here.py "$1" "$2" 2>&1 | sed "s,$2,PLACE,g"
+	rm -r $T/place
+}
+install "$here/guest/here.py" $T/bin/here.py
+wanted=$(here_changes /usr ..$T/place)
+# shellcheck disable=SC2046
+is "local files by way of the target's directory" "$(here_changes /data ..$T/place $(beneath_root --fs-mode write))" "$wanted"
+# shellcheck disable=SC2046
+is "local files by --fs-map" "$(here_changes / /mapped $(beneath_root --fs-map "^/mapped=$T/place"))" "$wanted"
+
 nothing_kept "after all of them"
 nothing_left "after all of them"
 finish

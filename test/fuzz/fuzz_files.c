@@ -62,7 +62,8 @@ static void hear_found(struct remote_query *q, int error, const struct remote_fo
 		return;
 	}
 	if (q->msg.type == MSG_file_op) {
-		tree_link(&tree, f->path, f->more);
+		tree_put(&tree, f->path, f->attr, NULL, 0, NULL);
+		tree_put(&tree, f->more, f->attr, NULL, 0, NULL);
 		return;
 	}
 	if (tree_put(&tree, f->path, f->attr, f->more, f->more_len, &node) < 0)

@@ -3,6 +3,7 @@
 
 #include "tracer/config.c"
 #include "tracer/fs_policy.c"
+#include "tracer/path.c"
 #include "tracer/pattern.c"
 
 #define L FS_LOCAL

@@ -1,8 +1,12 @@
 /* How calls that change files are put to the agent: each with its arguments, and what is asked. The
  * test is its own guest; paths below /r are the target's, below /gone are not found. */
+#include "tracer/change.c"
 #include "tracer/sys_change.c"
+#include "tracer/sys_sync.c"
 
 #include "tracer/mem.c"
+
+#include <sys/xattr.h>
 
 #include "unit.h"
 
@@ -18,16 +22,22 @@ static struct {
 	char path[PATH_MAX], second[PATH_MAX];
 	size_t n;
 	bool continued;
+	unsigned here;  /* a set of the arguments that are local paths */
 	int64_t answer; /* 1: none */
 } asked;
 
 /* --- stand-ins --- */
 
-static int get_stand_in(struct call *c, uint64_t path_at, struct fs_name *n)
+int fs_name_get(struct call *c, uint64_t dirfd, unsigned arg, enum fs_access access, bool follow,
+	struct fs_name *n)
 {
-	int r = mem_read_string(c->task->tid, path_at, n->full, sizeof(n->full));
+	int r = mem_read_string(c->task->tid, c->arg[arg], n->full, sizeof(n->full));
 
+	(void)dirfd;
+	(void)follow;
+	assert_int_equal(access, FS_WRITES);
 	n->is_empty = r == 0;
+	n->arg = arg;
 	n->where = FS_LOCAL;
 	n->displaced = strncmp(n->full, "/tree/", 6) == 0;
 	if (strncmp(n->full, "/r/", 3) == 0)
@@ -38,18 +48,11 @@ static int get_stand_in(struct call *c, uint64_t path_at, struct fs_name *n)
 	return r < 0 ? r : 0;
 }
 
-int fs_name_get(
-	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n)
+int fs_xattr_name(const struct call *c, char name[static FS_XATTR_NAME])
 {
-	(void)dirfd;
-	assert_int_equal(access, FS_WRITES);
-	return get_stand_in(c, path_at, n);
-}
+	int r = mem_read_string(c->task->tid, c->arg[1], name, FS_XATTR_NAME);
 
-int fs_link_name_get(
-	struct call *c, uint64_t dirfd, uint64_t path_at, enum fs_access access, struct fs_name *n)
-{
-	return fs_name_get(c, dirfd, path_at, access, n);
+	return r == 0 ? -ERANGE : r;
 }
 
 /* Descriptors 7, 9 and the working directory are of the tree; 8, too, but not to be written to. */
@@ -64,13 +67,19 @@ bool fs_name_of_fd(struct call *c, uint64_t fd, struct fs_name *n)
 	return true;
 }
 
-bool fs_is_remote(struct call *c, const struct fs_name *n, bool *here)
+/* Which arguments are put right is what is remembered. */
+void fs_here(struct call *c, const struct fs_name *n, const struct fs_name *to)
 {
-	*here = n->where == FS_LOCAL && n->displaced;
+	(void)c;
+	asked.here = 1U << n->arg | (to ? 1U << to->arg : 0);
+}
+
+bool fs_is_remote(struct call *c, const struct fs_name *n)
+{
 	if (n->where == FS_NOT_FOUND)
 		call_return(c, -ENOENT);
-	else if (n->where == FS_LOCAL && !*here)
-		call_continue(c);
+	else if (n->where == FS_LOCAL)
+		fs_here(c, n, NULL);
 	return n->where == FS_REMOTE;
 }
 
@@ -211,7 +220,8 @@ int tree_put(struct tree *t, const char *path, const struct file_attr *attr, con
 	size_t len, struct tree_node **n)
 {
 	(void)t, (void)attr, (void)n;
-	snprintf(copies, sizeof(copies), "new %s %.*s", path, (int)len, link ? link : "");
+	snprintf(copies + strlen(copies), sizeof(copies) - strlen(copies), "new %s %.*s", path,
+		(int)len, link ? link : "");
 	return 0;
 }
 
@@ -354,16 +364,12 @@ static const struct {
 	uint64_t arg[CALL_ARGS];
 	int64_t answer;
 } unasked[] = {
-	{ sys_unlink, { P("/etc/f") }, 1 },
 	{ sys_unlink, { P("/gone/f") }, -ENOENT },
-	{ sys_unlink, { P("/tree/there-is-none") }, -ENOENT },
 	{ sys_rename, { P("/"), P("/r/b") }, -EXDEV },
 	{ sys_rename, { P("/there-is-none"), P("/r/b") }, -ENOENT },
 	{ sys_rename, { P("/r/a"), P("") }, -ENOENT },
 	{ sys_rename, { P(""), P("/r/b") }, -ENOENT },
 	{ sys_linkat, { CWD, P(""), CWD, P("/r/b"), 0 }, -ENOENT },
-	{ sys_rename, { P("/a"), P("/b") }, 1 },
-	{ sys_rename, { P("/tree/a"), P("/b") }, -ENOENT },
 	{ sys_rename, { P("/gone/a"), P("/r/b") }, -ENOENT },
 	{ sys_mkdir, { 1 }, -EFAULT },
 	{ sys_symlink, { P(""), P("/r/l") }, -ENOENT },
@@ -373,6 +379,9 @@ static const struct {
 	{ sys_fchmod, { 9, 0 }, 1 },
 	{ sys_fchown, { 9, 1, 1 }, 1 },
 	{ sys_utimensat, { 9, 0, 0, 0 }, 1 },
+	{ sys_utimensat, { 7, 0, 0, AT_SYMLINK_NOFOLLOW }, 1 },
+	{ sys_utimensat, { CWD, 0, 0, 0 }, -EFAULT },
+	{ sys_futimesat, { CWD, 0, 0 }, -EFAULT },
 	{ sys_fsetxattr, { 9, P("user.a"), P("v"), 1, 0 }, 1 },
 	{ sys_fchmodat2, { CWD, P("/r/f"), 0, 0x40000000 }, 1 },
 	{ sys_unlinkat, { CWD, P("/r/f"), AT_SYMLINK_FOLLOW }, 1 },
@@ -402,6 +411,51 @@ static void what_is_not_for_the_agent(void **state)
 			asked.continued != (unasked[i].answer == 1))
 			fail_msg("row %zu: asked %d, answered %d, continued %d", i, (int)asked.op,
 				(int)asked.answer, asked.continued);
+	}
+}
+
+/* Which arguments are paths, of calls that are about local files. */
+static const struct {
+	void (*call)(struct call *c);
+	uint64_t arg[CALL_ARGS];
+	unsigned paths;
+} here[] = {
+	{ sys_mkdir, { P("/a"), 0777 }, 1 << 0 },
+	{ sys_mkdirat, { CWD, P("/a"), 0777 }, 1 << 1 },
+	{ sys_mknod, { P("/a"), 0666 }, 1 << 0 },
+	{ sys_unlink, { P("/a") }, 1 << 0 },
+	{ sys_rmdir, { P("/a") }, 1 << 0 },
+	{ sys_unlinkat, { CWD, P("/a"), 0 }, 1 << 1 },
+	{ sys_rename, { P("/a"), P("/b") }, 1 << 0 | 1 << 1 },
+	{ sys_renameat, { CWD, P("/a"), CWD, P("/b") }, 1 << 1 | 1 << 3 },
+	{ sys_renameat2, { CWD, P("/a"), CWD, P("/b"), 0 }, 1 << 1 | 1 << 3 },
+	{ sys_link, { P("/a"), P("/b") }, 1 << 0 | 1 << 1 },
+	{ sys_linkat, { CWD, P("/a"), CWD, P("/b"), 0 }, 1 << 1 | 1 << 3 },
+	{ sys_symlink, { P("/r/text"), P("/b") }, 1 << 1 },
+	{ sys_symlinkat, { P("/r/text"), CWD, P("/b") }, 1 << 2 },
+	{ sys_chmod, { P("/a"), 0640 }, 1 << 0 },
+	{ sys_fchmodat, { CWD, P("/a"), 0640 }, 1 << 1 },
+	{ sys_lchown, { P("/a"), 1, 2 }, 1 << 0 },
+	{ sys_fchownat, { CWD, P("/a"), 1, 2, 0 }, 1 << 1 },
+	{ sys_truncate, { P("/a"), 0 }, 1 << 0 },
+	{ sys_utime, { P("/a"), 0 }, 1 << 0 },
+	{ sys_utimes, { P("/a"), 0 }, 1 << 0 },
+	{ sys_futimesat, { CWD, P("/a"), 0 }, 1 << 1 },
+	{ sys_utimensat, { CWD, P("/a"), 0, 0 }, 1 << 1 },
+	{ sys_setxattr, { P("/a"), P("user.a"), P("v"), 1, 0 }, 1 << 0 },
+	{ sys_lremovexattr, { P("/a"), P("user.a") }, 1 << 0 },
+};
+
+static void local_files_are_the_kernels(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(here); i++) {
+		struct call c = make_call(here[i].arg);
+
+		here[i].call(&c);
+		if (asked.op || asked.answer != 1 || asked.here != here[i].paths)
+			fail_msg("row %zu: asked %d, answered %d, paths %x", i, (int)asked.op,
+				(int)asked.answer, asked.here);
 	}
 }
 
@@ -468,7 +522,7 @@ static const struct {
 	{ sys_rename, { P("/r/a"), P("/r/b") }, "rename /c/path /c/to 0" },
 	{ sys_renameat2, { CWD, P("/r/a"), CWD, P("/r/b"), RENAME_EXCHANGE },
 		"rename /c/path /c/to 1" },
-	{ sys_link, { P("/r/a"), P("/r/b") }, "new /c/to " },
+	{ sys_link, { P("/r/a"), P("/r/b") }, "new /c/path new /c/to " },
 	{ sys_chmod, { P("/r/f"), 0640 }, "attr 100640" },
 	{ sys_removexattr, { P("/r/f"), P("user.a") }, "" },
 };
@@ -510,6 +564,7 @@ int main(void)
 		cmocka_unit_test(each_call_is_put_to_the_agent),
 		cmocka_unit_test(an_attributes_value_follows_its_name),
 		cmocka_unit_test(what_is_not_for_the_agent),
+		cmocka_unit_test(local_files_are_the_kernels),
 		cmocka_unit_test(what_goes_across_is_looked_at),
 		cmocka_unit_test(what_has_no_name_gets_one),
 		cmocka_unit_test(the_copies_follow),
