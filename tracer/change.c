@@ -283,7 +283,7 @@ static void change_two(struct call *c, const struct change *ch)
 
 	if (r == 0)
 		r = fs_name_get(c, ch->to_dirfd, ch->to_path, FS_WRITES, false, &to);
-	if (r < 0)
+	if (r)
 		call_return(c, r);
 	else if (!link_unnamed(c, ch, &n, &to))
 		change_two_names(c, ch, &n, &to);
