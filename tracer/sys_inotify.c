@@ -15,61 +15,37 @@
 #include "util.h"
 
 struct watching {
-	struct fetch fetch;
-	struct call *call;
+	struct fetch_call wait;
 	char *path;
 	uint32_t want; /* enum file_want */
 	bool watched;  /* by the agent */
 	int inotify;   /* the guest's */
-	struct deferred release;
 };
 
-static void watching_free(struct deferred *d)
+static void watching_freed(struct fetch_call *wait)
 {
-	struct watching *w = container_of(d, struct watching, release);
+	struct watching *w = container_of(wait, struct watching, wait);
 
-	fetch_release(&w->fetch);
 	close_fd(&w->inotify);
 	free(w->path);
-	free(w);
-}
-
-static void watching_over(struct watching *w)
-{
-	loop_defer(&w->fetch.fs->tracer->loop, &w->release);
-}
-
-static void watching_cancel(struct call *c)
-{
-	struct watching *w = c->data;
-
-	fetch_drop(&w->fetch);
-	watching_over(w);
 }
 
 static int64_t watch_copy(const struct watching *w)
 {
-	const struct fetch *f = &w->fetch;
+	const struct fetch *f = &w->wait.fetch;
 	char copy[PATH_MAX];
 	int wd;
 
 	if (tree_kernel_path(&f->fs->tree, f->path, copy) > sizeof(copy))
 		return -ENAMETOOLONG;
-	wd = inotify_add_watch(w->inotify, copy, (uint32_t)w->call->arg[2]);
+	wd = inotify_add_watch(w->inotify, copy, (uint32_t)w->wait.call->arg[2]);
 	return wd < 0 ? -errno : wd;
 }
 
-static void answer(struct watching *w, int64_t result)
-{
-	w->call->cancel = NULL;
-	call_return(w->call, result);
-	watching_over(w);
-}
-
 /* The agent watches from here on. What was before is seen now, and is no news to the guest. */
-static int fetch_again(struct watching *w)
+static void fetch_again(struct watching *w)
 {
-	struct fetch *f = &w->fetch;
+	struct fetch *f = &w->wait.fetch;
 	const struct tree_node *node = tree_node(&f->fs->tree, f->copy);
 
 	w->watched = true;
@@ -77,45 +53,36 @@ static int fetch_again(struct watching *w)
 	if (node && node->has_content && !node->writeback)
 		w->want |= FILE_READ | FILE_CONTENT;
 	fetch_release(f);
-	return fetch_start(f, w->want, 0, 0, w->path);
+	fetch_call_start(&w->wait, w->want, 0, 0, w->path);
 }
 
-static void fetched(struct fetch *f, int error)
+static void fetched(struct fetch_call *wait, int error)
 {
-	struct watching *w = container_of(f, struct watching, fetch);
-	int r = error ? -error : 0;
+	struct watching *w = container_of(wait, struct watching, wait);
 
-	if (r == 0 && !w->watched) {
-		r = fetch_again(w);
-		if (r == 0)
-			return;
-	}
-	answer(w, r < 0 ? r : watch_copy(w));
+	if (!error && !w->watched)
+		fetch_again(w);
+	else
+		call_return(fetch_call_end(wait), error ? -error : watch_copy(w));
 }
 
+/* inotify is taken. */
 static void watch_remote(struct call *c, int inotify, const struct fs_name *n)
 {
-	struct watching *w = calloc(1, sizeof(*w));
-	int r = -ENOMEM;
+	struct watching *w = fetch_call_new(c, sizeof(*w), fetched, watching_freed);
 
 	if (!w) {
 		close(inotify);
-		call_return(c, r);
 		return;
 	}
-	w->call = c;
 	w->inotify = inotify;
 	w->want = FILE_LIST | (c->arg[2] & IN_DONT_FOLLOW ? FILE_NOFOLLOW : 0) |
 		  (c->arg[2] & IN_ONLYDIR ? FILE_DIRECTORY : 0);
 	w->path = strdup(n->full);
-	deferred_init(&w->release, watching_free);
-	fetch_init(&w->fetch, &c->tracer->fs, fetched);
 	if (w->path)
-		r = fetch_start(&w->fetch, w->want, 0, 0, w->path);
-	if (r == 0)
-		call_park(c, false, watching_cancel, w);
+		fetch_call_start(&w->wait, w->want, 0, 0, w->path);
 	else
-		answer(w, r);
+		fetched(&w->wait, ENOMEM);
 }
 
 void sys_inotify_add_watch(struct call *c)
