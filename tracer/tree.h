@@ -56,7 +56,7 @@ struct tree_node {
 
 struct tree {
 	int base;                             /* the directory that is ours */
-	char name[32];                        /* its name in the one above */
+	char name[64];                        /* its name in the one above */
 	int root;                             /* the tree's root, beneath it */
 	int work;                             /* beside the root: copies that come or go */
 	int links;                            /* and names by which copies get others */

@@ -2,11 +2,17 @@
  * lives, so that one which is not locked is left over and may be removed. That may happen to a new
  * one as well, before it is locked: then it is made anew.
  *
+ * A guest of root's may become another user, and has then to go its own way to the copies, which
+ * have the owners and modes of the target's files. So root's directories can be searched by all,
+ * and not be read: who knows the name may pass, and the name is 128 bits of chance. Who may see it
+ * in /proc is the guest's own user.
+ *
  * A tree is removed without recursion: a directory that is not empty is moved up to the top, and
  * emptied there. So its depth costs nothing, neither stack nor descriptors. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +132,9 @@ static bool sweep_stale(struct sweep *s, int parent, const struct dirent *d)
 
 /* --- a directory of our own --- */
 
+/* The mode of a directory that others may pass through. */
+#define PASSABLE (S_IRWXU | S_IXGRP | S_IXOTH)
+
 static bool is_linked(int fd)
 {
 	struct stat st;
@@ -134,15 +143,15 @@ static bool is_linked(int fd)
 }
 
 /* A locked directory; -EAGAIN: someone was in the way. */
-static int make_base(int parent, char *name, size_t size)
+static int make_base(int parent, mode_t mode, char *name, size_t size)
 {
 	cleanup_fd int fd = -1;
-	uint32_t random;
+	uint64_t random[2];
 
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return -EIO;
-	snprintf(name, size, "%d-%08x", getpid(), random);
-	if (mkdirat(parent, name, S_IRWXU) < 0)
+	snprintf(name, size, "%d-%016" PRIx64 "%016" PRIx64, getpid(), random[0], random[1]);
+	if (mkdirat(parent, name, 0) < 0 || fchmodat(parent, name, mode, 0) < 0)
 		return errno == ENOENT || errno == EEXIST ? -EAGAIN : -errno;
 	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
@@ -168,7 +177,7 @@ static int refuse(struct err *e, int error, const char *dir, const char *why)
 }
 
 /* The directory that the trees of one user share. */
-static int open_shared(const struct place *p, bool any, struct err *e)
+static int open_shared(const struct place *p, mode_t mode, bool any, struct err *e)
 {
 	cleanup_fd int dir = open(p->dir, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
 	struct statvfs fs;
@@ -187,10 +196,10 @@ static int open_shared(const struct place *p, bool any, struct err *e)
 	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return errno == ENOENT ? -EAGAIN : refuse(e, -errno, p->dir, strerror(errno));
-	if (st.st_uid != geteuid() || st.st_mode & (S_IRWXG | S_IRWXO))
+	if (st.st_uid != geteuid() || st.st_mode & (S_IRWXG | S_IRWXO) & ~PASSABLE)
 		return refuse(e, -EPERM, p->dir,
 			"the directory mirrord-trace… there is another user's, or open to others");
-	return take_fd(&fd);
+	return fchmod(fd, mode) < 0 ? refuse(e, -errno, p->dir, strerror(errno)) : take_fd(&fd);
 }
 
 static int find_prefix(struct tree *t)
@@ -248,17 +257,18 @@ static void leave(struct tree *t, int parent)
 
 static int settle_at(struct tree *t, const struct place *p, bool any, struct err *e)
 {
+	mode_t mode = t->privileged ? PASSABLE : S_IRWXU;
 	cleanup_fd int parent = -1;
 	int r = -EAGAIN;
 
 	for (int i = 0; i < TRIES && r == -EAGAIN; i++) {
 		close_fd(&parent);
-		r = parent = open_shared(p, any, e);
+		r = parent = open_shared(p, mode, any, e);
 		if (r == -EAGAIN)
 			continue;
 		if (r < 0)
 			return r; /* it was said */
-		r = t->base = make_base(parent, t->name, sizeof(t->name));
+		r = t->base = make_base(parent, mode, t->name, sizeof(t->name));
 	}
 	if (r < 0)
 		return refuse(e, r, p->dir, strerror(-r));

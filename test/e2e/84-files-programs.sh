@@ -128,6 +128,13 @@ writes "Java" java -cp $T/bin Tour write /srv/work
 	writes "make" sh -c 'cd /srv/work; printf "all: out\nout: file other\n\tcat file other >out\n" >Makefile; make -s; touch -d 2001-01-01 out; make; make; rm Makefile'
 }
 
+# Who was root goes to the copies as what it has become.
+chmod 711 $T && mkdir -m 711 $T/copies
+same_program "another user in a directory of the target" "--fs-dir $T/copies" setpriv --reuid 65534 --regid 65534 --clear-groups \
+	sh -c 'cd /data && pwd && ./script and more && cat small && ls -d dir && cd /srv/work/closed; echo $?'
+is "another user in a directory of the target: no copy stays" "$(ls -A $T/copies)" ""
+chmod 700 $T
+
 # What a program is run with is put into memory of its process, and while vfork(2) lasts that is its parent's.
 cat >spawns.py <<'END'
 import os, threading
