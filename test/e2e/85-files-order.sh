@@ -196,7 +196,7 @@ exec 7>&-
 end_slow_link
 
 asked_twice() { [ "$(grep -c "open /srv/work/blocks " agent.out)" = 2 ]; }
-has_grown() { [ -n "$(find $T/xdg -name blocks -size +262144c)" ]; }
+has_grown() { [ -n "$(find "$T/xdg" -name blocks -size +262144c)" ]; }
 work_anew
 slow_link 300
 holds "--on-link-loss reconnect" <<'END'
