@@ -107,15 +107,6 @@ static void write_bytes(struct writer *w, struct span s, size_t max)
 		fields                                                                             \
 	}
 #include "proto.def"
-#undef MSG
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef ADDR
-#undef ATTR
-#undef TEXT
-#undef BYTES
 
 int proto_encode(struct buf *b, const struct msg *m)
 {
@@ -128,7 +119,6 @@ int proto_encode(struct buf *b, const struct msg *m)
 		write_##name(&w, &m->name);                                                        \
 		break;
 #include "proto.def"
-#undef MSG
 	}
 	if (w.bad)
 		return -EMSGSIZE;
@@ -214,15 +204,6 @@ static struct span read_rest(struct reader *r, size_t max)
 		fields                                                                             \
 	}
 #include "proto.def"
-#undef MSG
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef ADDR
-#undef ATTR
-#undef TEXT
-#undef BYTES
 
 static enum direction senders(unsigned type)
 {
@@ -231,7 +212,6 @@ static enum direction senders(unsigned type)
 	case MSG_##name:                                                                           \
 		return direction;
 #include "proto.def"
-#undef MSG
 	}
 	return 0;
 }
@@ -258,7 +238,6 @@ int proto_decode(const uint8_t *p, size_t n, enum proto_side from, struct msg *m
 		read_##name(&r, &out.name);                                                        \
 		break;
 #include "proto.def"
-#undef MSG
 	}
 	if (r.bad || r.p != r.end)
 		return -EPROTO;
@@ -273,7 +252,6 @@ const char *proto_name(enum msg_type type)
 	case MSG_##name:                                                                           \
 		return #name;
 #include "proto.def"
-#undef MSG
 	}
 	return "?";
 }

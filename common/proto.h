@@ -162,7 +162,6 @@ enum proto_family {
 enum msg_type {
 #define MSG(name, number, direction, since, fields) MSG_##name = (number),
 #include "proto.def"
-#undef MSG
 };
 
 /* Bytes or text inside a frame, or of the sender's: never owned, not terminated. */
@@ -184,15 +183,6 @@ struct span {
 		fields                                                                             \
 	};
 #include "proto.def"
-#undef MSG
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef ADDR
-#undef ATTR
-#undef TEXT
-#undef BYTES
 
 struct msg {
 	enum msg_type type;
@@ -200,7 +190,6 @@ struct msg {
 	union {
 #define MSG(name, number, direction, since, fields) struct msg_##name name;
 #include "proto.def"
-#undef MSG
 	};
 };
 

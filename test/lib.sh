@@ -282,11 +282,12 @@ local_port() { ss -Hltn "sport = :$1" | grep -q .; }
 port=20000
 ports() { port=$((port + 16)); }
 
-# slow_link [MS [BYTES]]: an agent, and a relay on the way to it (test/guest/delay.c), whose words are in
-# delay.out; $agent and $delay are their pids, unix:$T/slow.sock is where to reach them.
+# slow_link [MS [BYTES]]: an agent, which says in agent.out what it does, and a relay on the way to it
+# (test/guest/delay.c), whose words are in delay.out; $agent and $delay are their pids, unix:$T/slow.sock is where
+# to reach them.
 slow_link() {
 	rm -f agent.sock slow.sock agent.out delay.out # what await reads must not be the last one's
-	"$mirrord_agent" --target "pid:$target" --listen unix:$T/agent.sock >agent.out 2>&1 &
+	"$mirrord_agent" -v --target "pid:$target" --listen unix:$T/agent.sock >agent.out 2>&1 &
 	agent=$!
 	await says agent.out "agent ready"
 	"$guests/glibc/delay" $T/slow.sock $T/agent.sock "$@" >delay.out 2>&1 &

@@ -114,11 +114,11 @@ is "a copy that is being filled anew is not unchanged" "$out" "$whole
 $whole
 $whole"
 
-rm -f started
-# shellcheck disable=SC2034
-{ await test -e started && in_root sh -c 'cp /data/file /data/new && mv /data/new /data/file'; } &
+mkfifo swapped
+rm agent.out
+{ await says agent.out "open /data/file .*: sending" && in_root sh -c 'cp /data/file /data/new && mv /data/new /data/file'; echo >swapped; } &
 swap=$!
-at_once "--fs-local ^$T/" "cksum </data/file & sleep 0.35; : >$T/started; sleep 0.4; stat -c %s /data/file; wait"
+at_once "--fs-local ^$T/" "cksum </data/file & read -r go <$T/swapped; stat -c %s /data/file; wait"
 wait $swap
 is "another file in its place while it is opened" "$(sort <<<"$out")" "$(sort <<<"4194304
 $whole")"
@@ -144,13 +144,14 @@ def write():
     other.join()
     print(os.pread(f, 4, 0).decode())
 def read():
-    time.sleep(0.1)
+    while "open " + path not in open("/run/test/agent.out").read(): # and the answer is on its way
+        time.sleep(0.01)
     print(os.read(os.open(path, os.O_RDONLY), 4).decode())
 other = threading.Thread(target=read)
 other.start()
 write()
 END
-at_once "--fs-mode write" "$python $T/both.py"
+at_once "--fs-mode write --fs-local ^$T/agent.out" "$python $T/both.py"
 is "what comes is not put over what the guest has written" "$out $(head -c 4 $root/srv/work/blocks)" "mine
 mine mine"
 
@@ -194,15 +195,16 @@ is "what is added before a file is watched is no hole" "$(tail -n 1 out)" "first
 exec 7>&-
 end_slow_link
 
-has_grown() { [ -n "$(find $T/xdg -name blocks -size +262144c)" ]; }
+asked_twice() { [ "$(grep -c "open /srv/work/blocks " agent.out)" = 2 ]; }
+has_grown() { [ -n "$(find "$T/xdg" -name blocks -size +262144c)" ]; }
 work_anew
 slow_link 300
 holds "--on-link-loss reconnect" <<'END'
 print(os.pread(f, 20, 1 << 18).decode())
 END
-sleep 0.6 # it is watched
+await says agent.out ": /srv/work/blocks: watched"
 printf first >>$root/srv/work/blocks
-sleep 0.6 # the news came, and what has changed is being asked for
+await asked_twice # the news came, and the answer is on its way
 kill -KILL $delay
 status_of $delay
 rm -f slow.sock

@@ -76,15 +76,6 @@ static inline struct span sample_text(const struct sampler *s, uint32_t max)
 		fields                                                                             \
 	}
 #include "proto.def"
-#undef MSG
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef ADDR
-#undef ATTR
-#undef TEXT
-#undef BYTES
 
 struct sample {
 	enum msg_type type;
@@ -109,16 +100,7 @@ static const struct sample samples[] = {
 #define MSG(name_, number, direction, since, fields)                                               \
 	{ .type = MSG_##name_, .name = #name_, .senders = (direction), fields },
 #include "proto.def"
-#undef MSG
 };
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef ADDR
-#undef ATTR
-#undef TEXT
-#undef BYTES
 #undef C2A
 #undef A2C
 #undef BOTH
@@ -134,7 +116,6 @@ static inline struct msg sample_msg(enum msg_type type, enum sample_fill fill)
 		sample_##name(&s, &m.name);                                                        \
 		break;
 #include "proto.def"
-#undef MSG
 	}
 	return m;
 }

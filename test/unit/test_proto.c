@@ -38,15 +38,6 @@ static void same_addr(const struct addr *a, const struct addr *b)
 		fields                                                                             \
 	}
 #include "proto.def"
-#undef MSG
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef ADDR
-#undef ATTR
-#undef TEXT
-#undef BYTES
 
 static void same_msg(const struct msg *a, const struct msg *b)
 {
@@ -58,7 +49,6 @@ static void same_msg(const struct msg *a, const struct msg *b)
 		same_##name(&a->name, &b->name);                                                   \
 		break;
 #include "proto.def"
-#undef MSG
 	}
 }
 

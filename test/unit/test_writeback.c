@@ -346,6 +346,13 @@ static void file_open(struct file *f, uint32_t handle, int flags)
 	assert_true(f->fd >= 0);
 }
 
+/* One that the guest has open as the agent's first. */
+static void file_begin(struct file *f, const void *p, size_t n, int flags)
+{
+	file_make(f, p, n);
+	file_open(f, 1, flags);
+}
+
 static void file_gone(struct file *f)
 {
 	close_fd(&f->fd);
@@ -397,6 +404,14 @@ static unsigned count_of(enum msg_type type)
 	return n;
 }
 
+/* When the guest's n-th word is heard, the target's file is as the guest has it. */
+static void heard_in_time(const struct file *f, uint32_t n)
+{
+	guest_says(n);
+	turn_until(count_of(MSG_unsubscribe) == n);
+	assert_true(is_same_file(f));
+}
+
 static void forget_log(void)
 {
 	agent.nlog = 0;
@@ -410,8 +425,7 @@ static void what_was_written_comes_before_what_is_said(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	for (uint32_t i = 0; i < 50; i++) {
 		guest_writes(&f, &i, sizeof(i));
 		guest_says(i);
@@ -440,8 +454,7 @@ static void what_was_written_comes_before_a_relays_bytes(void **state)
 	(void)state;
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	assert_int_equal(relay_start(&relay, &tracer.loop, mux, 1, fds[0], false, relay_over), 0);
 	for (unsigned i = 1; i <= 200; i++) {
 		forget_log();
@@ -467,8 +480,7 @@ static void a_large_change_is_sent_as_there_is_room(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	for (unsigned i = 0; i < 64; i++) {
 		static uint8_t mib[1 << 20];
 
@@ -496,8 +508,7 @@ static void changes_during_a_pass_are_not_missed(void **state)
 
 	(void)state;
 	memset(mib, 1, sizeof(mib));
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	for (unsigned i = 0; i < 3; i++)
 		guest_writes(&f, mib, sizeof(mib));
 	agent.holds = true;
@@ -533,8 +544,7 @@ static void of_a_log_lines_are_sent(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	log_of_lines(&f, 1000);
 	file_gone(&f);
 }
@@ -546,8 +556,7 @@ static void an_append_handle_gets_what_was_added(void **state)
 	ssize_t n;
 
 	(void)state;
-	file_make(&f, "before\n", 7);
-	file_open(&f, 1, O_WRONLY | O_APPEND);
+	file_begin(&f, "before\n", 7, O_WRONLY | O_APPEND);
 	log_of_lines(&f, 500);
 	/* Others append to the target's file as well. */
 	assert_int_equal(pwrite(f.theirs, "theirs\n", 7, 7 + 500 * 11), 7);
@@ -567,8 +576,7 @@ static void a_file_opened_for_appending_and_otherwise(void **state)
 	int plain;
 
 	(void)state;
-	file_make(&f, "0123456789", 10);
-	file_open(&f, 1, O_WRONLY | O_APPEND);
+	file_begin(&f, "0123456789", 10, O_WRONLY | O_APPEND);
 	guest_writes(&f, "ab", 2);
 	plain = open_again(&f, 2, O_RDWR);
 	assert_int_equal(pwrite(plain, "X", 1, 3), 1);
@@ -592,8 +600,7 @@ static void a_file_opened_otherwise_while_it_is_sent(void **state)
 	int plain;
 
 	(void)state;
-	file_make(&f, "0123456789", 10);
-	file_open(&f, 1, O_WRONLY | O_APPEND);
+	file_begin(&f, "0123456789", 10, O_WRONLY | O_APPEND);
 	for (int i = 0; i < 16; i++) {
 		memset(mib, 'a' + i, sizeof(mib));
 		guest_writes(&f, mib, sizeof(mib));
@@ -656,12 +663,9 @@ static void a_block_that_is_the_same_is_not_sent(void **state)
 
 	(void)state;
 	memset(bytes, 'x', sizeof(bytes));
-	file_make(&f, bytes, sizeof(bytes));
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, bytes, sizeof(bytes), O_RDWR);
 	assert_int_equal(pwrite(f.fd, "changed", 7, 1 << 20), 7);
-	guest_says(1);
-	turn_until(count_of(MSG_unsubscribe));
-	assert_true(is_same_file(&f));
+	heard_in_time(&f, 1);
 	assert_int_equal(agent.bytes, SENT_BLOCK);
 	file_gone(&f);
 }
@@ -671,8 +675,7 @@ static void an_opened_file_that_is_not_changed_sends_nothing(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "content", 7);
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, "content", 7, O_RDWR);
 	guest_says(1);
 	close_fd(&f.fd);
 	turn_until(count_of(MSG_file_close));
@@ -689,8 +692,7 @@ static void holes_are_skipped(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "begin", 5);
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, "begin", 5, O_RDWR);
 	assert_int_equal(pwrite(f.fd, "end", 3, (off_t)10 << 30), 3);
 	assert_int_equal(ftruncate(f.fd, (off_t)20 << 30), 0);
 	guest_says(1);
@@ -707,8 +709,7 @@ static void a_file_too_large_for_hashes_is_said_to_fail(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "begin", 5);
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, "begin", 5, O_RDWR);
 	assert_int_equal(ftruncate(f.fd, (off_t)SENT_FILE_MAX + 1), 0);
 	guest_says(1);
 	turn_until(count_of(MSG_unsubscribe));
@@ -722,17 +723,12 @@ static void a_file_is_cut_and_written_anew(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "some content of before", 22);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "some content of before", 22, O_WRONLY);
 	assert_int_equal(ftruncate(f.fd, 3), 0);
-	guest_says(1);
-	turn_until(count_of(MSG_unsubscribe) == 1);
-	assert_true(is_same_file(&f));
+	heard_in_time(&f, 1);
 	assert_int_equal(ftruncate(f.fd, 0), 0);
 	assert_int_equal(pwrite(f.fd, "12345", 5, 20), 5);
-	guest_says(2);
-	turn_until(count_of(MSG_unsubscribe) == 2);
-	assert_true(is_same_file(&f));
+	heard_in_time(&f, 2);
 	file_gone(&f);
 }
 
@@ -743,16 +739,13 @@ static void an_open_that_cuts_begins_anew(void **state)
 	int other;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	guest_writes(&f, "content", 7);
 	guest_says(1);
 	turn_until(count_of(MSG_unsubscribe) == 1);
 	other = open_again(&f, 2, O_WRONLY | O_TRUNC);
 	assert_int_equal(write(other, "content", 7), 7);
-	guest_says(2);
-	turn_until(count_of(MSG_unsubscribe) == 2);
-	assert_true(is_same_file(&f));
+	heard_in_time(&f, 2);
 	close(other);
 	file_gone(&f);
 }
@@ -792,12 +785,9 @@ static void of_a_large_file_additions_come_first(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	grow(&f, 8);
-	guest_says(1);
-	turn_until(count_of(MSG_unsubscribe) == 1);
-	assert_true(is_same_file(&f));
+	heard_in_time(&f, 1);
 	assert_int_equal(pwrite(f.fd, "header", 6, 0), 6);
 	guest_writes(&f, "tail", 4);
 	forget_log();
@@ -815,8 +805,7 @@ static void of_a_large_file_changes_in_place_come_first(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	grow(&f, 8);
 	guest_says(1);
 	turn_until(count_of(MSG_unsubscribe) == 1);
@@ -1033,8 +1022,7 @@ static void a_barrier_compares_mapped_memory(void **state)
 	char *p;
 
 	(void)state;
-	file_make(&f, "0123456789", 10);
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, "0123456789", 10, O_RDWR);
 	p = mmap(NULL, 10, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
 	assert_true(p != MAP_FAILED);
 	p[4] = 'X';
@@ -1088,8 +1076,7 @@ static void a_barrier_whose_thread_goes_away(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, "", 0, O_RDWR);
 	assert_true(writeback_sync(wb, &c, f.fd));
 	c.cancel(&c);
 	turn();
@@ -1118,8 +1105,7 @@ static void the_last_close_ends_it(void **state)
 	int other, reader;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	other = open_again(&f, 2, O_WRONLY);
 	reader = open(f.name[0], O_RDONLY | O_CLOEXEC);
 	turn_until(count_of(MSG_file_close) == 1); /* one handle is enough */
@@ -1160,14 +1146,11 @@ static void an_overflow_compares_all(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "0123456789", 10);
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, "0123456789", 10, O_RDWR);
 	inotify_rm_watch(wb->watch.fd, f.node->writeback->wd);
 	assert_int_equal(pwrite(f.fd, "x", 1, 5), 1);
 	take_event(wb, &e);
-	guest_says(1);
-	turn_until(count_of(MSG_unsubscribe));
-	assert_true(is_same_file(&f));
+	heard_in_time(&f, 1);
 	file_gone(&f);
 }
 
@@ -1177,8 +1160,7 @@ static void the_end_of_a_process_compares_what_it_may_have_mapped(void **state)
 	char *p;
 
 	(void)state;
-	file_make(&f, "0123456789", 10);
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, "0123456789", 10, O_RDWR);
 	p = mmap(NULL, 10, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
 	assert_true(p != MAP_FAILED);
 	p[4] = 'X';
@@ -1195,8 +1177,7 @@ static void the_end_waits_until_the_agent_has_it_all(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_RDWR);
+	file_begin(&f, "", 0, O_RDWR);
 	grow(&f, 20);
 	agent.holds = true;
 	writeback_finish(wb);
@@ -1235,8 +1216,7 @@ static void a_failure_is_said_and_at_the_end_again(void **state)
 	struct file f;
 
 	(void)state;
-	file_make(&f, "", 0);
-	file_open(&f, 1, O_WRONLY);
+	file_begin(&f, "", 0, O_WRONLY);
 	guest_writes(&f, "x", 1);
 	close_fd(&f.fd);
 	turn_until(count_of(MSG_file_close)); /* the failure comes later */
