@@ -58,6 +58,20 @@ static bool join(char to[static PATH_MAX], const char *base, const char *rest)
 	return len < PATH_MAX;
 }
 
+/* A dot in the middle of a path says nothing, nor does a second slash; at its end they ask for a
+ * directory. */
+static void drop_dots(char *path)
+{
+	char *to = path;
+
+	for (const char *from = path; *from; from++) {
+		while (from[0] == '/' && (from[1] == '/' || (from[1] == '.' && from[2] == '/')))
+			from += from[1] == '/' ? 1 : 2;
+		*to++ = *from;
+	}
+	*to = '\0';
+}
+
 /* What a link of proc(5) says; false: there is none. */
 static bool read_proc_link(const char *link, char to[static PATH_MAX])
 {
@@ -182,6 +196,7 @@ static int decide(struct call *c, enum fs_access access, struct fs_name *n)
 	const struct fs_policy *policy = c->tracer->fs.policy;
 	const char *rule = "";
 
+	drop_dots(n->full);
 	strcpy(n->path, n->full);
 	fs_name_normalize(n->path);
 	if (fs_policy_map(policy, n->path, n->full, sizeof(n->full))) {
