@@ -47,7 +47,7 @@ help:
 #: make lint            formatting, cppcheck, clang-tidy, shellcheck, manual pages
 #: make unit | e2e      one part of the tests;  make e2e T=PATTERN runs what matches
 #: make fuzz            run each fuzz target for FUZZ_SECONDS (default 20)
-#: make bench           the trap path against the bare floors
+#: make bench           the trap path against the bare floors, files against plain copies
 #: make arm64           compile everything for aarch64
 #: make install         to $(DESTDIR)$(PREFIX)
 #: make clean

@@ -44,8 +44,9 @@
 #define PROTO_WINDOW (1u << 20)
 
 /* The same from the agent where a file's content comes from: neither side keeps what is under way,
- * so that this is the room on the link alone. 100 ms there and back are 80 MB/s. */
-#define PROTO_FILE_WINDOW (8u << 20)
+ * so that this is the room on the link alone. 50 ms there and back are 1 GB/s: there is no way
+ * between that is faster, and it is the way's own buffers that bound what is on it. */
+#define PROTO_FILE_WINDOW (64u << 20)
 
 enum proto_side {
 	PROTO_CLIENT, /* the supervisor */

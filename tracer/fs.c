@@ -177,6 +177,7 @@ static int decide(struct call *c, enum fs_access access, struct fs_name *n)
 	const char *rule = "";
 	int r;
 
+	path_drop_dots(n->full);
 	strcpy(n->path, n->full);
 	path_normalize(n->path);
 	r = map(c, n);

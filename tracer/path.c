@@ -2,6 +2,18 @@
 
 #include <string.h>
 
+void path_drop_dots(char *path)
+{
+	char *to = path;
+
+	for (const char *from = path; *from; from++) {
+		while (from[0] == '/' && (from[1] == '/' || (from[1] == '.' && from[2] == '/')))
+			from += from[1] == '/' ? 1 : 2;
+		*to++ = *from;
+	}
+	*to = '\0';
+}
+
 void path_normalize(char *path)
 {
 	char *to = path;

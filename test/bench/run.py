@@ -22,8 +22,8 @@ PORT = 7000
 STARTS = 20
 
 
-def arguments():
-    p = argparse.ArgumentParser(description=__doc__)
+def arguments(what):
+    p = argparse.ArgumentParser(description=what)
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--ms", type=int, default=300, help="how long each run lasts")
     p.add_argument("--programs", default="build/bench")
@@ -117,6 +117,13 @@ def run(command, cpu):
     return subprocess.run(command, preexec_fn=pin, stdout=subprocess.PIPE, text=True, check=True)
 
 
+def timed(command, cpu):
+    """Milliseconds from start to end."""
+    start = time.perf_counter()
+    run(command, cpu)
+    return (time.perf_counter() - start) * 1000
+
+
 def measure_work(args, tools, work, cpu, peer=()):
     """name -> [(operations per second, p50, p99) of each round]"""
     results = {name: [] for name in tools}
@@ -127,8 +134,9 @@ def measure_work(args, tools, work, cpu, peer=()):
     return results
 
 
-def spread(values):
-    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+def spread(values, digits=2):
+    median, least, most = (f"{v:,.{digits}f}" for v in (statistics.median(values), min(values), max(values)))
+    return f"{median} ({least}–{most})"
 
 
 def speeds(results, name):
@@ -187,9 +195,7 @@ def report_starts(args, tools, cpu):
     times = {name: [] for name in tools}
     for _ in range(STARTS):
         for name, prefix in tools.items():
-            start = time.perf_counter()
-            run(prefix + ["true"], cpu)
-            times[name].append((time.perf_counter() - start) * 1000)
+            times[name].append(timed(prefix + ["true"], cpu))
     where = "as it comes" if cpu is None else f"on CPU {cpu}"
     print(f"\nStart to end of `true` in ms, {STARTS} runs, {where}.\n")
     print_header(list(times))
@@ -197,7 +203,7 @@ def report_starts(args, tools, cpu):
 
 
 def main():
-    args = arguments()
+    args = arguments(__doc__)
     with empty_target() as target:
         tools = supervisors(args, target)
         for cpu in args.cpu, None:

@@ -33,6 +33,7 @@ is "open, fstat, read, close of 100 files: what is in them" \
 turns "stat of each entry of a listed directory" 20 "" ls -l /data/many
 is "stat of each entry of a listed directory: they are there" "$(grep -c entry- <<<"$out")" 10000
 turns "a small tree" 60 "" find /app/tree -type f -size +1c
+turns "a small tree, from within" 60 "" env --chdir=/app/tree ls -lR .
 # shellcheck disable=SC2016
 turns "reading 200 kB line by line" 20 "" bash -c 'while read -r line; do :; done </data/lines; echo "$line"'
 turns "byte by byte" 12 "" dd if=/data/small of=/dev/null bs=1

@@ -1,13 +1,14 @@
 /* delay: carries one link from a unix socket to an agent's, later, or not until it may.
  *
- *   delay LISTEN AGENT [MS [BYTES]]
+ *   delay LISTEN AGENT [MS [BYTES [RATE]]]
  *
  * Bytes are passed on MS milliseconds after they came, in both directions; after BYTES of them, of
- * both directions together, the link is cut. SIGUSR1 holds back what comes from the agent, SIGUSR2
- * lets it go on. When it ends it tells how often the client had something to say after an answer:
- * the round trips of somebody who waits for each; and how many bytes there were. Each connect
- * message of the client is counted aloud, so that a test can see how many are under way before the
- * first is answered (common/PROTOCOL.md, section 2). */
+ * both directions together, the link is cut; 0 is never. RATE is what it carries each way, in MB/s;
+ * what waits for that is not taken from its sender. SIGUSR1 holds back what comes from the agent,
+ * SIGUSR2 lets it go on. When it ends it tells how often the client had something to say after an
+ * answer: the round trips of somebody who waits for each; and how many bytes there were. Each
+ * connect message of the client is counted aloud, so that a test can see how many are under way
+ * before the first is answered (common/PROTOCOL.md, section 2). */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -23,12 +24,13 @@
 #include <unistd.h>
 
 #define CHUNK       65536
+#define AHEAD_NS    4000000 /* more is not taken in advance */
 #define HEADER      12
 #define MSG_CONNECT 0x30
 
 struct chunk {
 	struct chunk *next;
-	int64_t due; /* ms */
+	int64_t due; /* ns */
 	size_t len;
 	uint8_t bytes[CHUNK];
 };
@@ -36,6 +38,7 @@ struct chunk {
 struct way {
 	int from, to;
 	bool held, ended;
+	int64_t busy; /* until then it carries what was taken; ns */
 	struct chunk *first, **last;
 };
 
@@ -46,7 +49,7 @@ static struct {
 	unsigned connects;
 } frames;
 
-static int64_t delay_ms;
+static int64_t delay_ns, byte_ps;
 static uint64_t bytes, bytes_left = UINT64_MAX;
 static unsigned turns;
 
@@ -56,12 +59,17 @@ static void die(const char *what)
 	exit(1);
 }
 
-static int64_t now_ms(void)
+static int64_t now_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int to_ms(int64_t ns)
+{
+	return (int)((ns + 999999) / 1000000);
 }
 
 static void count_connects(const uint8_t *p, size_t n)
@@ -117,6 +125,7 @@ static void count_turns(bool client)
 static void take(struct way *w, bool client)
 {
 	struct chunk *c = calloc(1, sizeof(*c));
+	int64_t now = now_ns();
 	ssize_t n = c ? recv(w->from, c->bytes, sizeof(c->bytes), 0) : -1;
 
 	if (n <= 0) {
@@ -130,7 +139,8 @@ static void take(struct way *w, bool client)
 	bytes += (uint64_t)n;
 	count_turns(client);
 	c->len = (size_t)n;
-	c->due = now_ms() + delay_ms;
+	w->busy = (w->busy > now ? w->busy : now) + n * byte_ps / 1000;
+	c->due = w->busy + delay_ns;
 	*w->last = c;
 	w->last = &c->next;
 	if (client)
@@ -144,9 +154,9 @@ static int give(struct way *w)
 	int64_t left;
 
 	while (!w->held && (c = w->first)) {
-		left = c->due - now_ms();
+		left = c->due - now_ns();
 		if (left > 0)
-			return (int)left;
+			return to_ms(left);
 		for (size_t done = 0; done < c->len;) {
 			ssize_t n = send(w->to, c->bytes + done, c->len - done, MSG_NOSIGNAL);
 
@@ -174,6 +184,14 @@ static void obey(int signals, struct way *w)
 	printf("%s\n", w->held ? "held" : "released");
 }
 
+/* How long until more may be taken: -1 is now. */
+static int full(const struct way *w)
+{
+	int64_t left = w->busy - now_ns() - AHEAD_NS;
+
+	return left > 0 ? to_ms(left) : -1;
+}
+
 static int sooner(int a, int b)
 {
 	if (a < 0 || b < 0)
@@ -188,12 +206,14 @@ int main(int argc, char **argv)
 	sigset_t set;
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: delay LISTEN AGENT [MS [BYTES]]\n");
+		fprintf(stderr, "usage: delay LISTEN AGENT [MS [BYTES [RATE]]]\n");
 		return 2;
 	}
-	delay_ms = argc > 3 ? atoi(argv[3]) : 0;
-	if (argc > 4)
+	delay_ns = argc > 3 ? atoi(argv[3]) * 1000000L : 0;
+	if (argc > 4 && atoll(argv[4]))
 		bytes_left = strtoull(argv[4], NULL, 10);
+	if (argc > 5)
+		byte_ps = 1000000 / atoi(argv[5]);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
@@ -205,12 +225,13 @@ int main(int argc, char **argv)
 	out.from = back.to = accept(listener, NULL, NULL);
 	out.to = back.from = socket_at(argv[2], false);
 	for (;;) {
-		int wait = sooner(give(&out), give(&back));
+		int given = sooner(give(&out), give(&back)), out_full = full(&out),
+		    back_full = full(&back);
 		struct pollfd fds[] = { { .fd = signals, .events = POLLIN },
-			{ .fd = out.ended ? -1 : out.from, .events = POLLIN },
-			{ .fd = back.ended ? -1 : back.from, .events = POLLIN } };
+			{ .fd = out.ended || out_full > 0 ? -1 : out.from, .events = POLLIN },
+			{ .fd = back.ended || back_full > 0 ? -1 : back.from, .events = POLLIN } };
 
-		if (poll(fds, 3, wait) < 0)
+		if (poll(fds, 3, sooner(given, sooner(out_full, back_full))) < 0)
 			die("poll");
 		if (fds[0].revents)
 			obey(signals, &back);
