@@ -18,10 +18,8 @@
 #define WANT (FILE_READ | FILE_WRITE | FILE_CREATE | FILE_EXCL)
 
 struct naming {
-	struct fetch fetch;
-	struct call *call;
-	int file;
-	struct deferred release;
+	struct fetch_call wait;
+	int file; /* the guest's */
 };
 
 /* What was made in the target is to go again. */
@@ -37,26 +35,11 @@ bool unnamed_is(const struct tree *t, int fd)
 	return fstat(fd, &st) == 0 && st.st_dev == t->dev && S_ISREG(st.st_mode);
 }
 
-static void naming_free(struct deferred *d)
+static void naming_freed(struct fetch_call *wait)
 {
-	struct naming *g = container_of(d, struct naming, release);
+	struct naming *g = container_of(wait, struct naming, wait);
 
-	fetch_release(&g->fetch);
 	close_fd(&g->file);
-	free(g);
-}
-
-static void naming_over(struct naming *g)
-{
-	loop_defer(&g->fetch.fs->tracer->loop, &g->release);
-}
-
-static void naming_cancel(struct call *c)
-{
-	struct naming *g = c->data;
-
-	fetch_drop(&g->fetch);
-	naming_over(g);
 }
 
 static void undone(struct fs_wait *w, int error, const struct remote_found *found)
@@ -79,7 +62,7 @@ static void undo(struct call *c, const char *path, int result)
 /* The guest's file becomes the copy. 0 or -errno, and then the handle is closed. */
 static int adopt(struct naming *g)
 {
-	struct fetch *f = &g->fetch;
+	struct fetch *f = &g->wait.fetch;
 	struct tree_node *node;
 	int r = tree_adopt(&f->fs->tree, f->path, g->file, &node);
 
@@ -91,40 +74,28 @@ static int adopt(struct naming *g)
 	return r;
 }
 
-static void made(struct fetch *f, int error)
+static void made(struct fetch_call *wait, int error)
 {
-	struct naming *g = container_of(f, struct naming, fetch);
-	int r = error ? -error : adopt(g);
+	int r = error ? -error : adopt(container_of(wait, struct naming, wait));
+	struct call *c = fetch_call_end(wait);
 
-	g->call->cancel = NULL;
 	if (r < 0 && !error)
-		undo(g->call, f->path, r);
+		undo(c, wait->fetch.path, r);
 	else
-		call_return(g->call, r);
-	naming_over(g);
+		call_return(c, r);
 }
 
+/* fd is taken. */
 static void make(struct call *c, int fd, const struct stat *st, const char *path)
 {
-	struct naming *g = calloc(1, sizeof(*g));
-	int r = -ENOMEM;
+	struct naming *g = fetch_call_new(c, sizeof(*g), made, naming_freed);
 
-	if (g) {
-		fetch_init(&g->fetch, &c->tracer->fs, made);
-		deferred_init(&g->release, naming_free);
-		g->call = c;
-		g->file = fd;
-		r = fetch_start(&g->fetch, WANT, st->st_mode & 07777, 0, path);
-	}
-	if (r == 0) {
-		call_park(c, false, naming_cancel, g);
+	if (!g) {
+		close(fd);
 		return;
 	}
-	call_return(c, r);
-	if (g)
-		naming_free(&g->release);
-	else
-		close_fd(&fd);
+	g->file = fd;
+	fetch_call_start(&g->wait, WANT, st->st_mode & 07777, 0, path);
 }
 
 static void looked(struct fs_wait *w, int error, const struct remote_found *found)
