@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 
 #include "file.h"
 #include "log.h"
@@ -203,8 +204,9 @@ static int start_inotify(struct watches *w)
 	return r;
 }
 
-/* The kernel's number for what is at the path, or -errno. To watch is to be allowed to read. */
-static int watch_path(struct watches *w, const char *path)
+/* The kernel's number for what is at the path, and how that is from now on; or -errno. To watch is
+ * to be allowed to read. */
+static int watch_path(struct watches *w, const char *path, struct stat *st)
 {
 	cleanup_fd int fd = resolve_open(w->target, path, O_PATH, 0);
 	char name[RESOLVE_FD_PATH];
@@ -214,10 +216,10 @@ static int watch_path(struct watches *w, const char *path)
 		return fd;
 	creds_act_on(&w->target->creds, fd);
 	wd = inotify_add_watch(w->inotify.fd, resolve_fd_path(fd, name), WATCH_MASK);
-	return wd < 0 ? -errno : wd;
+	return wd < 0 || fstat(fd, st) < 0 ? -errno : wd;
 }
 
-static int watch_as_target(struct watches *w, const char *path)
+static int watch_as_target(struct watches *w, const char *path, struct stat *st)
 {
 	int r = start_inotify(w);
 
@@ -225,20 +227,20 @@ static int watch_as_target(struct watches *w, const char *path)
 		r = creds_enter(&w->target->creds);
 	if (r < 0)
 		return r;
-	r = watch_path(w, path);
+	r = watch_path(w, path, st);
 	creds_leave(&w->target->creds);
 	return r;
 }
 
 /* On the way out nothing is left but what others share. */
-static int watch_add(struct watches *w, uint32_t id, const char *path)
+static int watch_add(struct watches *w, uint32_t id, const char *path, struct stat *st)
 {
 	struct file_watch *f;
 	int wd;
 
 	if (w->by_id.count >= WATCHES_MAX)
 		return -ENOSPC;
-	wd = watch_as_target(w, path);
+	wd = watch_as_target(w, path, st);
 	if (wd < 0)
 		return wd;
 	f = calloc(1, sizeof(*f));
@@ -254,17 +256,29 @@ static int watch_add(struct watches *w, uint32_t id, const char *path)
 	return 0;
 }
 
+/* The client is told of what happened before that. */
+static void compare(struct watches *w, const struct msg *m, const struct stat *st)
+{
+	if (!m->file_watch.ctime || !file_may_differ(st, (int64_t)m->file_watch.ctime))
+		return;
+	happened(w, find(w, m->id), FILE_EVENT_CONTENT, "");
+	serve(w);
+}
+
 static int got_watch(struct watches *w, const struct msg *m)
 {
 	char path[PATH_MAX], printed[PATH_MAX];
+	struct stat st;
 	int r;
 
 	if (find(w, m->id) || !resolve_take(m->file_watch.path, path))
 		return -EPROTO;
-	r = watch_add(w, m->id, path);
+	r = watch_add(w, m->id, path, &st);
 	log_dbg("watch %u: %s: %s", m->id, proto_print(span_of(path), printed, sizeof(printed)),
 		r < 0 ? strerror(-r) : "watched");
 	tell(w, m->id, file_error(r), 0, "");
+	if (r == 0)
+		compare(w, m, &st);
 	return 0;
 }
 

@@ -36,10 +36,13 @@ static void tell(struct fs_watches *w, const struct msg *m)
 	mux_send(&w->fs->tracer->link.mux, m);
 }
 
-static void watch_there(struct fs_watched *e)
+/* ctime: what happened since then is news; 0: the caller looks by himself. */
+static void watch_there(struct fs_watched *e, int64_t ctime)
 {
 	const struct msg m = {
-		.type = MSG_file_watch, .id = e->id, .file_watch.path = span_of(e->path)
+		.type = MSG_file_watch,
+		.id = e->id,
+		.file_watch = { .ctime = (uint64_t)ctime, .path = span_of(e->path) },
 	};
 
 	tell(e->all, &m);
@@ -146,6 +149,7 @@ static void make_room(struct fs_watches *w)
 
 void fs_watch(struct fs_watches *w, int copy, const char *path, bool lasting)
 {
+	const struct tree_node *file = tree_node(&w->fs->tree, copy);
 	struct fs_watched *e;
 	struct hnode *node;
 	struct stat st;
@@ -165,7 +169,7 @@ void fs_watch(struct fs_watches *w, int copy, const char *path, bool lasting)
 	if (!e)
 		return;
 	e->lasting = lasting;
-	watch_there(e);
+	watch_there(e, file && !lasting ? file->attr.ctime : 0);
 }
 
 /* --- changes --- */
@@ -255,7 +259,7 @@ void fs_watch_message(struct fs_watches *w, const struct msg *m)
 	if (m->file_changed.error)
 		cannot_watch(e, m->file_changed.error);
 	else if (!m->file_changed.events)
-		return; /* it is watched from now on; what was before is the next open's to see */
+		return; /* it is watched from now on */
 	else if (e->fetching)
 		e->again = true;
 	else
@@ -280,7 +284,7 @@ void fs_watch_link_back(struct fs_watches *w)
 	list_for_each_safe (pos, &w->by_age) {
 		struct fs_watched *e = list_entry(pos, struct fs_watched, link);
 
-		watch_there(e);
+		watch_there(e, 0);
 		if (e->fetching)
 			e->again = true; /* it is asked again already */
 		else

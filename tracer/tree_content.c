@@ -107,7 +107,7 @@ static int open_copy(struct tree_content *c, const char *path, bool again, struc
 		return c->copy;
 	if (fstat(c->copy, st) < 0 || !S_ISREG(st->st_mode))
 		return -EINVAL;
-	c->fd = tree_reopen(c->copy, O_WRONLY);
+	c->fd = tree_reopen(c->copy, O_RDWR);
 	if (c->fd != -ETXTBSY || again || c->from)
 		return c->fd < 0 ? c->fd : 0;
 	r = tree_replace(c->tree, path);
@@ -194,7 +194,17 @@ int tree_content_data(struct tree_content *c, uint64_t offset, const void *p, si
 	return 0;
 }
 
-/* --- from beside into the copy --- */
+/* --- from beside into the copy ---
+ *
+ * What is equal is not written: for a moment the copy has another time, and who watches it is
+ * told. */
+
+static bool has_data(int fd, uint64_t from, uint64_t to)
+{
+	off_t data = lseek(fd, (off_t)from, SEEK_DATA);
+
+	return data >= 0 ? (uint64_t)data < to : errno != ENXIO;
+}
 
 /* What is in [from, to) of a file of that size becomes zero. */
 static int clear(int fd, uint64_t from, uint64_t to, uint64_t size)
@@ -203,8 +213,9 @@ static int clear(int fd, uint64_t from, uint64_t to, uint64_t size)
 	int r = 0;
 
 	to = MIN(to, size);
-	if (from >= to || fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-				  (off_t)(to - from)) == 0)
+	if (from >= to || !has_data(fd, from, to) ||
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+			(off_t)(to - from)) == 0)
 		return 0;
 	for (; from < to && r == 0; from += MIN(to - from, (uint64_t)COPY_CHUNK))
 		r = write_all(fd, zeros, MIN(to - from, (uint64_t)COPY_CHUNK), from);
@@ -213,7 +224,7 @@ static int clear(int fd, uint64_t from, uint64_t to, uint64_t size)
 
 static int copy_range(int to, int source, uint64_t from, uint64_t end)
 {
-	uint8_t bytes[COPY_CHUNK];
+	uint8_t bytes[COPY_CHUNK], former[COPY_CHUNK];
 	int r = 0;
 
 	while (from < end && r == 0) {
@@ -223,7 +234,9 @@ static int copy_range(int to, int source, uint64_t from, uint64_t end)
 			continue;
 		if (n <= 0)
 			return n ? -errno : -EIO;
-		r = write_all(to, bytes, (size_t)n, from);
+		if (pread(to, former, (size_t)n, (off_t)from) != n ||
+			memcmp(bytes, former, (size_t)n) != 0)
+			r = write_all(to, bytes, (size_t)n, from);
 		from += (uint64_t)n;
 	}
 	return r;
@@ -266,9 +279,8 @@ static int finish(struct tree_content *c, const struct file_attr *attr, uint64_t
 
 	if (r < 0)
 		return r;
-	if ((c->beside >= 0 || c->end != size) && ftruncate(c->fd, (off_t)size) < 0)
-		return -errno;
-	if (fstat(c->fd, &st) < 0)
+	if (fstat(c->fd, &st) < 0 ||
+		((uint64_t)st.st_size != size && ftruncate(c->fd, (off_t)size) < 0))
 		return -errno;
 	return tree_apply(c->tree, c->fd, &st, attr, false);
 }

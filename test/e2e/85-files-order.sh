@@ -196,6 +196,21 @@ exec 7>&-
 end_slow_link
 
 asked_twice() { [ "$(grep -c "open /srv/work/blocks " agent.out)" = 2 ]; }
+work_anew
+slow_link 100
+holds "" <<'END'
+import time
+while os.fstat(f).st_size == 1 << 18:
+    time.sleep(0.01)
+print(os.pread(f, 20, 1 << 18).decode())
+END
+printf first >>$root/srv/work/blocks
+echo >&7
+ends "what is added before a file is watched, and no more: the guest ends" $tracer 0
+is "what is added before a file is watched, and no more" "$(tail -n 1 out)" first
+exec 7>&-
+end_slow_link
+
 has_grown() { [ -n "$(find "$T/xdg" -name blocks -size +262144c)" ]; }
 work_anew
 slow_link 300

@@ -49,9 +49,18 @@ static int tear_down(void **state)
 	return dir_end(state);
 }
 
+static void watch_since(uint32_t id, const char *path, int64_t ctime)
+{
+	say((struct msg){
+		.type = MSG_file_watch,
+		.id = id,
+		.file_watch = { .ctime = (uint64_t)ctime, .path = span_of(path) },
+	});
+}
+
 static void watch_it(uint32_t id, const char *path)
 {
-	say((struct msg){ .type = MSG_file_watch, .id = id, .file_watch.path = span_of(path) });
+	watch_since(id, path, 0);
 }
 
 static void write_to(const char *name)
@@ -77,6 +86,26 @@ static void changes_of_a_file_are_told(void **state)
 	write_to("f");
 	unit_run(&loop, 2);
 	await("");
+}
+
+static void what_was_before_is_told(void **state)
+{
+	struct stat st;
+	int64_t then;
+
+	(void)state;
+	write_to("f");
+	assert_int_equal(fstatat(dir, "f", &st, 0), 0);
+	then = timespec_to_ns(st.st_ctim);
+	watch_since(1, "/f", then); /* it may change again with that time */
+	await("changed(1,0,0,) changed(1,0,1,) ");
+	while (file_may_differ(&st, then))
+		unit_run(&loop, 5);
+	watch_since(2, "/f", then);
+	watch_since(3, "/f", then - 1);
+	await("changed(2,0,0,) changed(3,0,0,) changed(3,0,1,) ");
+	write_to("f");
+	await("changed(3,0,1,) changed(2,0,1,) changed(1,0,1,) ");
 }
 
 static void changes_in_a_directory_have_a_name_if_they_have_one(void **state)
@@ -194,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(changes_of_a_file_are_told, begin, end),
+		cmocka_unit_test_setup_teardown(what_was_before_is_told, begin, end),
 		cmocka_unit_test_setup_teardown(
 			changes_in_a_directory_have_a_name_if_they_have_one, begin, end),
 		cmocka_unit_test_setup_teardown(one_file_may_be_watched_twice, begin, end),
