@@ -3,6 +3,9 @@
  * later. What writeback belongs to are stand-ins. */
 #include "tracer/writeback.c"
 
+#include "tracer/writeback_record.c"
+#include "tracer/writeback_sync.c"
+
 #include "tracer/sent.c"
 
 #include <sys/mman.h>
@@ -926,7 +929,7 @@ static void file_written(struct file *f)
 	f->node->has_content = true;
 	file_open(f, 1, O_RDWR);
 	guest_writes(f, "guest", 5);
-	turn_until(is_same_file(f) && !writeback_has_unsent(f->node));
+	turn_until(is_same_file(f) && !writeback_has_unsent(f->node->writeback));
 	forget_log();
 }
 
@@ -942,10 +945,10 @@ static void what_the_target_changed_is_taken(void **state)
 	assert_int_equal(take(&f, writeback_mark(wb)), 1);
 	assert_true(is_same_file(&f));
 	assert_int_equal(ftruncate(f.theirs, SENT_BLOCK + 10), 0);
-	turn_until(!writeback_has_unsent(f.node));
+	turn_until(!writeback_has_unsent(f.node->writeback));
 	assert_int_equal(take(&f, writeback_mark(wb)), 1);
 	assert_true(is_same_file(&f));
-	turn_until(!writeback_has_unsent(f.node));
+	turn_until(!writeback_has_unsent(f.node->writeback));
 	assert_int_equal(agent.bytes, 0); /* it is nothing new to the target */
 	assert_int_equal(pwrite(f.fd, "guest", 5, 200), 5);
 	turn_until(is_same_file(&f));
@@ -1010,7 +1013,7 @@ static void a_copy_that_is_added_to_gets_its_content(void **state)
 	turn_until(is_same_file(&f));
 	f.node->has_content = true;
 	assert_int_equal(pwrite(agent.files[1], "target\n", 7, 0), 7); /* it appends */
-	turn_until(!writeback_has_unsent(f.node));
+	turn_until(!writeback_has_unsent(f.node->writeback));
 	assert_int_equal(take(&f, writeback_mark(wb)), 1);
 	guest_writes(&f, "third\n", 6);
 	turn_until(is_same_file(&f));
