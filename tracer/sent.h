@@ -22,8 +22,9 @@
 
 struct sent {
 	uint32_t handle; /* the agent's */
-	bool append;     /* whose writes go to the end that the file has there: there is no other
-			    place, and no hashes are kept */
+	bool append;     /* what is beyond the end goes to whatever end the file has there */
+	bool blind;      /* what the file had is not in the copy: it is only added to, and no
+			    hashes are kept */
 	bool cut;        /* somebody has cut the file meanwhile, to `left` bytes if it had more */
 	bool unsure;     /* something was sent since this was last set to false */
 	bool news;       /* the same, of another asker */
@@ -46,7 +47,7 @@ void sent_done(struct sent *s);
 
 /* sent_take() - the other way: the target's file has the first `size` bytes of what is behind
  * content, after all that was sent. What differs is written to the copy, which is open for both.
- * Blocks that the guest has changed since they were sent stay, and so does its size; with `append`
+ * Blocks that the guest has changed since they were sent stay, and so does its size; with `blind`
  * it is for the caller to know that the guest has changed nothing there. 0 or -errno.
  * sent_fill() - only these bytes of it, and the copy's size stays. */
 int sent_take(struct sent *s, int copy, int content, uint64_t size);

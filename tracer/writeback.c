@@ -201,7 +201,7 @@ static void look_at_change(struct writeback_file *f)
 
 	f->touched = false;
 	f->size = size_of(f);
-	if (f->sent.append)
+	if (f->sent.blind)
 		writeback_pass(f, false);
 	else if (f->closing || f->size <= WRITEBACK_EXACT)
 		writeback_pass(f, true);
@@ -445,12 +445,16 @@ static int know_content(struct writeback_file *f, uint64_t size)
 {
 	cleanup_fd int fd = -1;
 
-	if (f->sent.append || !size) {
-		f->sent.size = size;
-		return 0;
-	}
+	if (f->sent.blind || !size)
+		return sent_know(&f->sent, fd, size);
 	fd = tree_open_copy(&f->wb->tracer->fs.tree, f->copy, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? fd : sent_know(&f->sent, fd, size);
+}
+
+/* Whoever may read the file has what is in it. */
+static bool is_blind(uint32_t want)
+{
+	return want & FILE_APPEND && !(want & FILE_READ);
 }
 
 static void pass_init(struct writeback_file *f, struct pass *p)
@@ -491,6 +495,7 @@ static int file_new(struct writeback *w, struct tree_node *node, int path_fd, co
 	*f = (struct writeback_file){ .wb = w, .copy = -1, .wd = -1, .copy_node = node };
 	f->sent.handle = handle;
 	f->sent.append = want & FILE_APPEND;
+	f->sent.blind = is_blind(want);
 	pass_init(f, &f->pass[0]);
 	pass_init(f, &f->pass[1]);
 	list_init(&f->changed);
@@ -515,26 +520,29 @@ static void restart_pass(struct pass *p)
 	p->begun = false;
 }
 
-/* One handle is enough, but one that appends does not do for whoever does not. */
+/* How it is written to from here on: of who appends and who does not the latter decides. */
+static int join(struct writeback_file *f, uint32_t want)
+{
+	f->mappable = f->mappable || want & FILE_READ;
+	f->sent.append = f->sent.append && want & FILE_APPEND;
+	if (!f->sent.blind || is_blind(want))
+		return 0;
+	f->sent.blind = false;
+	restart_pass(&f->pass[0]);
+	restart_pass(&f->pass[1]);
+	return know_content(f, f->sent.size);
+}
+
+/* One handle is enough. */
 static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t want)
 {
-	uint32_t spare = handle;
-	int r = 0;
+	int r = join(f, want);
 
-	f->mappable = f->mappable || want & FILE_READ;
-	if (f->sent.append && !(want & FILE_APPEND)) {
-		spare = f->sent.handle;
-		f->sent.handle = f->record->handle = handle;
-		f->sent.append = false;
-		restart_pass(&f->pass[0]);
-		restart_pass(&f->pass[1]);
-		r = know_content(f, f->sent.size);
-	}
 	if (want & FILE_TRUNC) {
 		sent_cut(&f->sent, 0);
 		note_event(f, IN_MODIFY);
 	}
-	say_close(f->wb, spare);
+	say_close(f->wb, handle);
 	return r;
 }
 
@@ -565,7 +573,7 @@ bool writeback_truncate(struct writeback *w, int fd, uint64_t size, int *result)
 {
 	struct writeback_file *f = writeback_file_of(w, fd);
 
-	if (!f || !f->sent.append)
+	if (!f || !f->sent.blind)
 		return false;
 	*result = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
 	if (*result == 0) {
@@ -580,7 +588,7 @@ void writeback_process_ends(struct writeback *w)
 	list_for_each (l, &w->files) {
 		struct writeback_file *f = list_entry(l, struct writeback_file, link);
 
-		if (!f->mappable || f->sent.append)
+		if (!f->mappable)
 			continue;
 		if (f->size <= WRITEBACK_EXACT)
 			writeback_pass(f, true);

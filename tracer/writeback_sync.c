@@ -89,7 +89,7 @@ static void barrier_add(struct barrier *b, struct writeback_file *f)
 	struct barrier_query *q = &b->query[b->n++];
 	int r;
 
-	if (!f->sent.append && (f->mappable || f->owed))
+	if (f->mappable || f->owed)
 		writeback_pass(f, true);
 	q->barrier = b;
 	q->handle = f->sent.handle;

@@ -27,7 +27,7 @@ static unsigned lost;
 static struct {
 	int fd;
 	struct buf in;
-	int files[FILES_MAX]; /* by handle; a descriptor with O_APPEND appends */
+	int files[FILES_MAX]; /* by handle */
 	enum msg_type log[LOG_MAX];
 	uint32_t ids[LOG_MAX];
 	unsigned nlog;
@@ -37,6 +37,16 @@ static struct {
 
 static struct remote_query *synced[LOG_MAX], *last;
 static unsigned nsynced;
+
+static off_t offset_of(int fd, const struct msg *m)
+{
+	struct stat st;
+
+	if (m->file_write.offset != PROTO_FILE_END)
+		return (off_t)m->file_write.offset;
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_size;
+}
 
 static void apply(const struct msg *m)
 {
@@ -50,8 +60,7 @@ static void apply(const struct msg *m)
 	case MSG_file_write:
 		assert_true(fd >= 0);
 		assert_true(bytes->len > 0);
-		assert_int_equal(pwrite(fd, bytes->data, bytes->len, (off_t)m->file_write.offset),
-			bytes->len);
+		assert_int_equal(pwrite(fd, bytes->data, bytes->len, offset_of(fd, m)), bytes->len);
 		agent.bytes += bytes->len;
 		break;
 	case MSG_file_truncate:
@@ -335,7 +344,7 @@ static int open_again(struct file *f, uint32_t handle, int flags)
 	want |= flags & O_TRUNC ? FILE_TRUNC : 0;
 	want |= (flags & O_ACCMODE) == O_RDWR ? FILE_READ : 0;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->theirs);
-	agent.files[handle] = open(path, O_RDWR | O_CLOEXEC | (flags & (O_APPEND | O_TRUNC)));
+	agent.files[handle] = open(path, O_RDWR | O_CLOEXEC | (flags & O_TRUNC));
 	assert_true(agent.files[handle] >= 0);
 	if (flags & O_TRUNC)
 		assert_int_equal(truncate(f->name[0], 0), 0);
@@ -561,6 +570,52 @@ static void an_append_handle_gets_what_was_added(void **state)
 	n = pread(f.theirs, line, sizeof(line), 7 + 500 * 11);
 	assert_int_equal(n, 12);
 	assert_memory_equal(line, "theirs\nours\n", 12);
+	file_gone(&f);
+}
+
+/* By a mapping, or when O_APPEND was taken away (fcntl(2)). */
+static void what_is_changed_in_place_of_an_appended_file_is_sent(void **state)
+{
+	char is[64] = "";
+	struct file f;
+	char *map;
+
+	(void)state;
+	file_make(&f, "0123456789", 10);
+	file_open(&f, 1, O_RDWR | O_APPEND);
+	guest_writes(&f, "ab", 2);
+	turn_until(is_same_file(&f));
+	assert_int_equal(fcntl(f.fd, F_SETFL, 0), 0);
+	assert_int_equal(pwrite(f.fd, "X", 1, 3), 1);
+	assert_int_equal(fcntl(f.fd, F_SETFL, O_APPEND), 0);
+	guest_writes(&f, "cd", 2);
+	turn_until(is_same_file(&f));
+	map = mmap(NULL, 10, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	map[5] = 'Y';
+	munmap(map, 10);
+	writeback_process_ends(wb);
+	turn_until(is_same_file(&f));
+	/* And what others have added stays. */
+	assert_int_equal(pwrite(f.theirs, "theirs", 6, 14), 6);
+	guest_writes(&f, "ours", 4);
+	close_fd(&f.fd);
+	turn_until(!f.node->writeback);
+	assert_int_equal(pread(f.theirs, is, sizeof(is) - 1, 0), 24);
+	assert_string_equal(is, "012X4Y6789abcdtheirsours");
+	file_gone(&f);
+}
+
+static void an_appended_hole_is_sent_as_zeros(void **state)
+{
+	struct file f;
+
+	(void)state;
+	file_make(&f, "x", 1);
+	file_open(&f, 1, O_RDWR | O_APPEND);
+	assert_int_equal(ftruncate(f.fd, 3 * SENT_BLOCK), 0);
+	guest_writes(&f, "end", 3);
+	turn_until(is_same_file(&f));
 	file_gone(&f);
 }
 
@@ -1012,7 +1067,7 @@ static void a_copy_that_is_added_to_gets_its_content(void **state)
 	assert_int_equal(take(&f, writeback_mark(wb)), 0);
 	turn_until(is_same_file(&f));
 	f.node->has_content = true;
-	assert_int_equal(pwrite(agent.files[1], "target\n", 7, 0), 7); /* it appends */
+	assert_int_equal(pwrite(agent.files[1], "target\n", 7, 13), 7);
 	turn_until(!writeback_has_unsent(f.node->writeback));
 	assert_int_equal(take(&f, writeback_mark(wb)), 1);
 	guest_writes(&f, "third\n", 6);
@@ -1309,6 +1364,8 @@ int main(void)
 		test(changes_during_a_pass_are_not_missed),
 		test(of_a_log_lines_are_sent),
 		test(an_append_handle_gets_what_was_added),
+		test(what_is_changed_in_place_of_an_appended_file_is_sent),
+		test(an_appended_hole_is_sent_as_zeros),
 		test(a_file_opened_for_appending_and_otherwise),
 		test(a_file_opened_otherwise_while_it_is_sent),
 		test(an_appended_file_is_cut),
