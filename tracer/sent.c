@@ -117,7 +117,7 @@ int sent_know(struct sent *s, int fd, uint64_t size)
 	uint8_t block[SENT_BLOCK];
 	int r = reserve(s, size);
 
-	s->size = size;
+	s->size = s->sure = size;
 	if (r < 0 || s->blind)
 		return r;
 	forget_from(s, 0);
@@ -217,7 +217,85 @@ int sent_take(struct sent *s, int copy, int content, uint64_t size)
 		return -errno;
 	forget_behind(s, size);
 	s->size = size;
+	s->sure = MIN(s->sure, size);
 	return 0;
+}
+
+/* --- checking --- */
+
+uint64_t sent_check_from(const struct sent *s)
+{
+	return s->blind ? s->sure : 0;
+}
+
+static bool is_in_copy(const struct sent_check *c)
+{
+	uint8_t copy[SENT_BLOCK];
+
+	return read_block(c->fd, copy, c->at, c->n) == (ssize_t)c->n &&
+	       memcmp(copy, c->block, c->n) == 0;
+}
+
+/* The block, or what the file has of it, is there. */
+static void check_block(struct sent_check *c, struct sent *s)
+{
+	XXH128_hash_t is, *was = s->blind ? NULL : &s->hash[c->at / SENT_BLOCK];
+
+	if (c->differs || !c->n)
+		return;
+	is = hash_of(c->block, c->n);
+	c->differs = !(was && is_same(is, *was)) && !is_in_copy(c);
+	if (was)
+		*was = is;
+}
+
+/* What comes next is at `to`: zeros are before it. */
+static void check_up_to(struct sent_check *c, struct sent *s, uint64_t to)
+{
+	c->differs = c->differs || to > s->size;
+	while (!c->differs && c->at + c->n < to) {
+		size_t n = (size_t)MIN(to - c->at, (uint64_t)SENT_BLOCK);
+
+		memset(c->block + c->n, 0, n - c->n);
+		c->n = n;
+		if (n < SENT_BLOCK)
+			return;
+		check_block(c, s);
+		c->at += n;
+		c->n = 0;
+	}
+}
+
+void sent_check_data(
+	struct sent_check *c, struct sent *s, uint64_t offset, const uint8_t *p, size_t n)
+{
+	check_up_to(c, s, offset);
+	c->differs = c->differs || offset + n > s->size;
+	while (n && !c->differs) {
+		size_t some = MIN(n, SENT_BLOCK - c->n);
+
+		memcpy(c->block + c->n, p, some);
+		c->n += some;
+		p += some;
+		n -= some;
+		if (c->n < SENT_BLOCK)
+			return;
+		check_block(c, s);
+		c->at += SENT_BLOCK;
+		c->n = 0;
+	}
+}
+
+bool sent_check_end(struct sent_check *c, struct sent *s, uint64_t size)
+{
+	check_up_to(c, s, size);
+	check_block(c, s);
+	if (c->differs || size > s->size || size < MIN(s->sure, s->size))
+		return false;
+	if (!s->blind)
+		forget_behind(s, size);
+	s->size = size;
+	return true;
 }
 
 /* --- sending --- */
@@ -250,6 +328,7 @@ static void send_size(struct sent *s, struct mux *mux, uint64_t size)
 
 	mux_source_send(mux, &m);
 	s->size = size;
+	s->sure = MIN(s->sure, size);
 	s->unsure = s->news = true;
 }
 

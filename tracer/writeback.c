@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #include "trap.h"
-#include "tree.h"
+#include "tree_parts.h"
 #include "util.h"
 
 #define EVENTS_SIZE 4096
@@ -64,6 +64,7 @@ static enum mux_more pass_over(struct pass *p, int r)
 	if (p->begun)
 		close_fd(&p->pass.fd);
 	p->begun = false;
+	f->behind = mux_source_waits(&f->pass[p == &f->pass[0]].source);
 	loop_defer(loop_of(f->wb), &f->wb->tidy);
 	return MUX_OVER;
 }
@@ -115,11 +116,24 @@ void writeback_pass(struct writeback_file *f, bool all)
 	struct pass *p = next_pass(f);
 
 	p->all = all || (p->all && mux_source_waits(&p->source));
+	if (all)
+		f->owed = OWED_NOTHING;
+	f->behind = true;
+	if (f->state != HANDLE_OPEN)
+		return;
 	if (!mux_source_waits(&p->source))
 		f->placed = ++f->wb->passes;
 	mux_source_add(mux_of(f->wb), &p->source);
-	if (all)
-		f->owed = OWED_NOTHING;
+}
+
+/* What it has sent by now is there, or on its way; of the rest it is to be told in another way. */
+void writeback_stop_passes(struct writeback_file *f)
+{
+	for (int i = 0; i < 2; i++) {
+		if (f->pass[i].begun)
+			close_fd(&f->pass[i].pass.fd);
+		f->pass[i].begun = false;
+	}
 }
 
 /* --- what has changed --- */
@@ -138,6 +152,8 @@ static void note_changed(struct writeback_file *f)
 static void note_event(struct writeback_file *f, uint32_t mask)
 {
 	f->touched = true;
+	if (f->state == HANDLE_GONE && mask & IN_MODIFY)
+		writeback_failed(f->wb, f->record, ENOTCONN);
 	if (mask & (IN_CLOSE_WRITE | IN_Q_OVERFLOW))
 		f->closing = true;
 	note_changed(f);
@@ -260,10 +276,10 @@ static void on_events(struct watch *watch, uint32_t events)
 	at_pace(&container_of(watch, struct writeback, watch)->pace);
 }
 
-bool writeback_has_unsent(const struct writeback_file *f)
+bool writeback_has_unsent(struct writeback_file *f)
 {
 	writeback_drain(f->wb);
-	return f->touched || f->owed || is_busy(f);
+	return f->touched || f->owed || f->state != HANDLE_OPEN || is_busy(f);
 }
 
 /* --- what the target has changed --- */
@@ -293,7 +309,7 @@ int writeback_take(struct tree_node *node, int content, uint64_t size, uint64_t 
 
 /* --- the end of a file --- */
 
-static void say_close(struct writeback *w, uint32_t handle)
+void writeback_close_handle(struct writeback *w, uint32_t handle)
 {
 	struct msg m = { .type = MSG_file_close, .id = handle };
 
@@ -301,16 +317,14 @@ static void say_close(struct writeback *w, uint32_t handle)
 		mux_send(mux_of(w), &m);
 }
 
-/* The file leaves; what it has sent keeps its record. */
-static void file_free(struct writeback_file *f)
+void writeback_file_free(struct writeback_file *f)
 {
 	struct writeback *w = f->wb;
 
-	for (int i = 0; i < 2; i++) {
+	writeback_again_drop(f);
+	for (int i = 0; i < 2; i++)
 		mux_source_del(mux_of(w), &f->pass[i].source);
-		if (f->pass[i].begun)
-			close_fd(&f->pass[i].pass.fd);
-	}
+	writeback_stop_passes(f);
 	list_del(&f->link);
 	list_del(&f->changed);
 	htab_del(&w->by_watch, &f->node);
@@ -330,9 +344,11 @@ static void file_end(struct writeback_file *f)
 {
 	struct writeback *w = f->wb;
 	uint32_t handle = f->sent.handle;
+	bool is_open = f->state == HANDLE_OPEN;
 
-	file_free(f);
-	say_close(w, handle);
+	writeback_file_free(f);
+	if (is_open)
+		writeback_close_handle(w, handle);
 }
 
 /* Somebody has it open for writing, or it cannot be known. */
@@ -348,7 +364,7 @@ static bool is_written(const struct writeback_file *f)
 
 static void tidy_file(struct writeback_file *f)
 {
-	if (!f->closing || f->touched || is_busy(f))
+	if (!f->closing || f->touched || f->state == HANDLE_AWAY || is_busy(f))
 		return;
 	if (!f->wb->finishing && is_written(f)) {
 		f->closing = false;
@@ -404,8 +420,13 @@ void writeback_finish(struct writeback *w)
 		return;
 	w->finishing = true;
 	writeback_drain(w);
-	list_for_each (l, &w->files)
-		note_event(list_entry(l, struct writeback_file, link), IN_CLOSE_WRITE);
+	list_for_each (l, &w->files) {
+		struct writeback_file *f = list_entry(l, struct writeback_file, link);
+
+		if (f->state == HANDLE_AWAY)
+			writeback_file_lost(f);
+		note_event(f, IN_CLOSE_WRITE);
+	}
 	loop_defer(loop_of(w), &w->tidy);
 	loop_timer(loop_of(w), &w->pace, 0); /* we are called between two turns of the loop */
 }
@@ -427,16 +448,14 @@ static int watch_path(const struct writeback *w, const char *path)
 /* To watch a file asks for the right to read it, which its owner may have denied himself. */
 static int watch_copy(const struct writeback *w, int copy)
 {
+	struct tree_fd_path path = tree_fd_path(copy);
+	int wd = watch_path(w, path.text);
 	struct stat st;
-	char path[32];
-	int wd;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
-	wd = watch_path(w, path);
-	if (wd != -EACCES || fstat(copy, &st) < 0 || chmod(path, st.st_mode | S_IRUSR) < 0)
+	if (wd != -EACCES || fstat(copy, &st) < 0 || chmod(path.text, st.st_mode | S_IRUSR) < 0)
 		return wd;
-	wd = watch_path(w, path);
-	chmod(path, st.st_mode & ALLPERMS);
+	wd = watch_path(w, path.text);
+	chmod(path.text, st.st_mode & ALLPERMS);
 	return wd;
 }
 
@@ -502,7 +521,7 @@ static int file_new(struct writeback *w, struct tree_node *node, int path_fd, co
 	list_append(&w->files, &f->link);
 	r = file_start(f, path_fd, path, want & FILE_TRUNC);
 	if (r < 0) {
-		file_free(f);
+		writeback_file_free(f);
 		return r;
 	}
 	f->mappable = want & FILE_READ;
@@ -510,14 +529,6 @@ static int file_new(struct writeback *w, struct tree_node *node, int path_fd, co
 	if (f->size != size_of(f))
 		note_event(f, IN_CLOSE_WRITE);
 	return 0;
-}
-
-/* What it has sent by now is there; of the rest it is to be told in the other way. */
-static void restart_pass(struct pass *p)
-{
-	if (p->begun)
-		close_fd(&p->pass.fd);
-	p->begun = false;
 }
 
 /* How it is written to from here on: of who appends and who does not the latter decides. */
@@ -528,21 +539,33 @@ static int join(struct writeback_file *f, uint32_t want)
 	if (!f->sent.blind || is_blind(want))
 		return 0;
 	f->sent.blind = false;
-	restart_pass(&f->pass[0]);
-	restart_pass(&f->pass[1]);
+	writeback_stop_passes(f);
 	return know_content(f, f->sent.size);
+}
+
+/* The target's file is empty; what was sent before that may have come after it. */
+static int begin_anew(struct writeback_file *f)
+{
+	int r = 0;
+
+	if (f->state == HANDLE_OPEN)
+		sent_cut(&f->sent, 0);
+	else
+		r = know_content(f, 0);
+	note_event(f, IN_MODIFY);
+	return r;
 }
 
 /* One handle is enough. */
 static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t want)
 {
-	int r = join(f, want);
+	int r = f->state == HANDLE_GONE ? -EIO : join(f, want);
 
-	if (want & FILE_TRUNC) {
-		sent_cut(&f->sent, 0);
-		note_event(f, IN_MODIFY);
-	}
-	say_close(f->wb, handle);
+	if (r == 0 && want & FILE_TRUNC)
+		r = begin_anew(f);
+	writeback_close_handle(f->wb, handle);
+	if (r == 0 && f->state == HANDLE_AWAY)
+		writeback_open_again(f);
 	return r;
 }
 
@@ -556,16 +579,21 @@ int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, c
 	tree_written(node);
 	r = file_new(w, node, path_fd, path, handle, want);
 	if (r < 0)
-		say_close(w, handle);
+		writeback_close_handle(w, handle);
 	return r;
 }
 
 /* --- the guest's calls --- */
 
+/* Also of a copy that has no name any more. */
 struct writeback_file *writeback_file_of(const struct writeback *w, int fd)
 {
-	const struct tree_node *node = tree_node(&w->tracer->fs.tree, fd);
+	const struct tree *tree = &w->tracer->fs.tree;
+	const struct tree_node *node = NULL;
+	struct stat st;
 
+	if (fstat(fd, &st) == 0 && st.st_dev == tree->dev)
+		node = tree_node_by_ino(tree, st.st_ino);
 	return node ? node->writeback : NULL;
 }
 
@@ -597,24 +625,7 @@ void writeback_process_ends(struct writeback *w)
 	}
 }
 
-/* --- the link, the run --- */
-
-static void file_lost(struct writeback_file *f)
-{
-	if (f->touched || f->owed || is_busy(f) || f->sent.unsure)
-		writeback_failed(f->wb, f->record, ENOTCONN);
-	file_free(f);
-}
-
-void writeback_link_lost(struct writeback *w)
-{
-	if (w->watch.fd < 0)
-		return;
-	writeback_drain(w);
-	list_for_each_safe (l, &w->files)
-		file_lost(list_entry(l, struct writeback_file, link));
-	w->finished = w->finishing;
-}
+/* --- the run --- */
 
 int writeback_init(struct writeback *w, struct tracer *tr)
 {
@@ -641,8 +652,12 @@ void writeback_done(struct writeback *w)
 
 	if (fd < 0)
 		return;
-	list_for_each_safe (l, &w->files)
-		file_lost(list_entry(l, struct writeback_file, link));
+	list_for_each_safe (l, &w->files) {
+		struct writeback_file *f = list_entry(l, struct writeback_file, link);
+
+		writeback_file_lost(f);
+		writeback_file_free(f);
+	}
 	writeback_records_done(w);
 	timer_cancel(&w->pace);
 	list_del(&w->tidy.link);

@@ -105,7 +105,9 @@ bool writeback_is_sending(const struct writeback *w);
 /* writeback_message() - file_failed. */
 void writeback_message(struct writeback *w, const struct msg *m);
 
-/* writeback_link_lost() - the handles are gone, and with them what was not sent. */
+/* writeback_link_broken() - the handles are gone; on a new link, which may come, the files are
+ * opened again. writeback_link_lost() - none will come: what was not sent will not be. */
+void writeback_link_broken(struct writeback *w);
 void writeback_link_lost(struct writeback *w);
 
 #endif

@@ -9,13 +9,16 @@
 
 static void say_failed(const struct record *r)
 {
-	if (r->error == ENOTCONN)
-		log_err("'%s' of the target may not be what the program wrote: the link was lost "
-			"before the agent had confirmed it",
-			r->path);
-	else
-		log_err("'%s' of the target is not what the program wrote: %s", r->path,
-			strerror(r->error));
+	const char *how = "is not", *why = strerror(r->error);
+
+	if (r->error == ENOTCONN) {
+		how = "may not be";
+		why = "the link was lost before the agent had confirmed it";
+	} else if (r->error == ESTALE) {
+		how = "may not be";
+		why = "on the new link it was not as it had been left";
+	}
+	log_err("'%s' of the target %s what the program wrote: %s", r->path, how, why);
 }
 
 void writeback_failed(struct writeback *w, struct record *r, int error)

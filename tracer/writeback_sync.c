@@ -64,7 +64,7 @@ static void on_synced(struct remote_query *q, int error, const struct remote_fou
 	if (!b->error)
 		b->error = error;
 	if (f && !error && !writeback_has_unsent(f))
-		f->sent.unsure = false;
+		sent_sure(&f->sent);
 	if (--b->waits == 0)
 		barrier_over(b);
 }
@@ -87,14 +87,15 @@ static void barrier_cancel(struct call *c)
 static void barrier_add(struct barrier *b, struct writeback_file *f)
 {
 	struct barrier_query *q = &b->query[b->n++];
-	int r;
+	int r = -EIO;
 
 	if (f->mappable || f->owed)
 		writeback_pass(f, true);
 	q->barrier = b;
 	q->handle = f->sent.handle;
 	q->query.ops = &sync_ops;
-	r = remote_sync(&b->wb->tracer->fs.remote, &q->query, f->sent.handle);
+	if (f->state == HANDLE_OPEN)
+		r = remote_sync(&b->wb->tracer->fs.remote, &q->query, f->sent.handle);
 	q->waits = r == 0;
 	b->waits += q->waits;
 	if (r < 0 && !b->error)
@@ -128,8 +129,12 @@ bool writeback_sync(struct writeback *w, struct call *c, int fd)
 	if (one) {
 		barrier_add(b, one);
 	} else {
-		list_for_each (l, &w->files)
-			barrier_add(b, list_entry(l, struct writeback_file, link));
+		list_for_each (l, &w->files) {
+			struct writeback_file *f = list_entry(l, struct writeback_file, link);
+
+			if (f->state != HANDLE_GONE)
+				barrier_add(b, f);
+		}
 	}
 	if (b->waits)
 		call_park(c, false, barrier_cancel, b);
