@@ -77,7 +77,7 @@ bool handle_is_open(const struct handles *h, uint32_t id)
 
 /* --- what is done with one: 0 or -errno --- */
 
-/* All of it; with O_APPEND the kernel does not look at the offset (pwrite(2)). */
+/* All of it; with O_APPEND the kernel looks only whether the offset is one (pwrite(2)). */
 static int write_all(int fd, const uint8_t *p, size_t n, uint64_t offset)
 {
 	while (n) {
@@ -96,11 +96,25 @@ static int write_all(int fd, const uint8_t *p, size_t n, uint64_t offset)
 	return 0;
 }
 
+/* The kernel says EPERM when a file that may only be added to (chattr(1)) shall not be. */
+static int set_append(int fd, bool on)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -errno;
+	if (!(flags & O_APPEND) == !on)
+		return 0;
+	return fcntl(fd, F_SETFL, flags ^ O_APPEND) < 0 ? -errno : 0;
+}
+
 static int do_write(const struct handle *file, const struct msg *m)
 {
 	const struct msg_file_write *w = &m->file_write;
+	bool at_end = w->offset == PROTO_FILE_END;
+	int r = set_append(file->fd, at_end);
 
-	return write_all(file->fd, w->bytes.data, w->bytes.len, w->offset);
+	return r < 0 ? r : write_all(file->fd, w->bytes.data, w->bytes.len, at_end ? 0 : w->offset);
 }
 
 static int do_truncate(const struct handle *file, const struct msg *m)

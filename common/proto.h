@@ -28,6 +28,9 @@
 /* The path of a file; PATH_MAX of Linux without its zero byte. */
 #define PROTO_FILE_PATH_MAX 4095
 
+/* The offset of a file_write to the end that the file has by then (O_APPEND). */
+#define PROTO_FILE_END UINT64_MAX
+
 /* Channels that the client opens have this bit in their id, those of the agent do not. */
 #define PROTO_CLIENT_CHANNEL 0x80000000u
 
@@ -73,7 +76,7 @@ enum connect_kind {
 enum file_want {
 	FILE_READ = 1 << 0,      /* opened for reading: the right to is asked for */
 	FILE_WRITE = 1 << 1,     /* for writing: the agent keeps it open until file_close */
-	FILE_APPEND = 1 << 2,    /* O_APPEND: what is written goes to the end that it has by then */
+	FILE_APPEND = 1 << 2,    /* O_APPEND, as far as the kernel asks for it at the open */
 	FILE_CREATE = 1 << 3,    /* O_CREAT, with mode as it stays after the umask */
 	FILE_EXCL = 1 << 4,      /* O_EXCL */
 	FILE_TRUNC = 1 << 5,     /* O_TRUNC */

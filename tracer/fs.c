@@ -499,6 +499,12 @@ void fs_link_lost(struct fs *fs)
 		writeback_link_lost(&fs->writeback);
 }
 
+void fs_link_broken(struct fs *fs)
+{
+	if (fs->on)
+		writeback_link_broken(&fs->writeback);
+}
+
 void fs_link_back(struct fs *fs)
 {
 	remote_link_back(&fs->remote);

@@ -66,8 +66,11 @@ void fs_process_ends(struct fs *fs);
 void fs_finish(struct fs *fs);
 bool fs_is_sending(const struct fs *fs);
 
-void fs_link_lost(struct fs *fs);
+/* fs_link_broken() - the link is lost, and another may come: fs_link_back(). fs_link_lost() - none
+ * will. */
+void fs_link_broken(struct fs *fs);
 void fs_link_back(struct fs *fs);
+void fs_link_lost(struct fs *fs);
 
 /* --- paths --- */
 

@@ -200,6 +200,7 @@ static void lost_under_way(struct link *l, const char *why)
 		log_err("the link to the agent is lost (%s): the target's connections are reset; a "
 			"new link is tried for %u s, new connections wait for it",
 			why, LINK_RECONNECT_MS / 1000);
+		fs_link_broken(&tr->fs);
 		l->retry_until = now_ns() + LINK_RECONNECT_MS * NS_PER_MS;
 		loop_timer(&tr->loop, &l->retry, 0);
 		return;

@@ -44,7 +44,7 @@ static int reserve(struct sent *s, uint64_t size)
 
 	if (size > SENT_FILE_MAX)
 		return -EFBIG;
-	if (s->append || n <= s->nhash)
+	if (s->blind || n <= s->nhash)
 		return 0;
 	while (room < n)
 		room *= 2;
@@ -93,10 +93,13 @@ static ssize_t read_block(int fd, uint8_t *block, uint64_t at, size_t n)
 	return (ssize_t)done;
 }
 
-/* Go over the holes for which the target's file has zeros, too. */
+/* Go over the holes for which the target's file has zeros, too. What is appended is sent without
+ * its place, and so cannot leave one. */
 static void skip_holes(const struct sent *s, struct sent_pass *p)
 {
-	while (p->at < p->end && is_same(s->hash[p->at / SENT_BLOCK], zeros)) {
+	uint64_t end = s->append ? MIN(s->size, p->end) : p->end;
+
+	while (p->at < end && is_same(s->hash[p->at / SENT_BLOCK], zeros)) {
 		if (p->data <= p->at) {
 			off_t data = lseek(p->fd, (off_t)p->at, SEEK_DATA);
 
@@ -114,8 +117,8 @@ int sent_know(struct sent *s, int fd, uint64_t size)
 	uint8_t block[SENT_BLOCK];
 	int r = reserve(s, size);
 
-	s->size = size;
-	if (r < 0 || s->append)
+	s->size = s->sure = size;
+	if (r < 0 || s->blind)
 		return r;
 	forget_from(s, 0);
 	for (skip_holes(s, &p); p.at < size; p.at += SENT_BLOCK, skip_holes(s, &p)) {
@@ -180,11 +183,11 @@ static int take_block(struct sent *s, int copy, int content, uint64_t at, size_t
 
 	if (now < 0 || r < 0)
 		return (int)(now < 0 ? now : r);
-	if (!s->append && !is_same(hash_of(was, (size_t)now), s->hash[at / SENT_BLOCK]))
+	if (!s->blind && !is_same(hash_of(was, (size_t)now), s->hash[at / SENT_BLOCK]))
 		return 0;
 	memset(is + r, 0, sizeof(is) - (size_t)r);
 	memset(was + now, 0, sizeof(was) - (size_t)now);
-	if (!s->append)
+	if (!s->blind)
 		s->hash[at / SENT_BLOCK] = hash_of(is, n);
 	return write_changed(copy, is, was, n, at);
 }
@@ -214,19 +217,108 @@ int sent_take(struct sent *s, int copy, int content, uint64_t size)
 		return -errno;
 	forget_behind(s, size);
 	s->size = size;
+	s->sure = MIN(s->sure, size);
 	return 0;
+}
+
+/* --- checking --- */
+
+uint64_t sent_check_from(const struct sent *s)
+{
+	return s->blind ? s->sure : 0;
+}
+
+static bool is_in_copy(const struct sent_check *c)
+{
+	uint8_t copy[SENT_BLOCK];
+
+	return read_block(c->fd, copy, c->at, c->n) == (ssize_t)c->n &&
+	       memcmp(copy, c->block, c->n) == 0;
+}
+
+/* The block, or what the file has of it, is there. */
+static void check_block(struct sent_check *c, struct sent *s)
+{
+	XXH128_hash_t is, *was = s->blind ? NULL : &s->hash[c->at / SENT_BLOCK];
+
+	if (c->differs || !c->n)
+		return;
+	is = hash_of(c->block, c->n);
+	c->differs = !(was && is_same(is, *was)) && !is_in_copy(c);
+	if (was)
+		*was = is;
+}
+
+/* What comes next is at `to`: zeros are before it. */
+static void check_up_to(struct sent_check *c, struct sent *s, uint64_t to)
+{
+	c->differs = c->differs || to > s->size;
+	while (!c->differs && c->at + c->n < to) {
+		size_t n = (size_t)MIN(to - c->at, (uint64_t)SENT_BLOCK);
+
+		memset(c->block + c->n, 0, n - c->n);
+		c->n = n;
+		if (n < SENT_BLOCK)
+			return;
+		check_block(c, s);
+		c->at += n;
+		c->n = 0;
+	}
+}
+
+void sent_check_data(
+	struct sent_check *c, struct sent *s, uint64_t offset, const uint8_t *p, size_t n)
+{
+	check_up_to(c, s, offset);
+	c->differs = c->differs || offset + n > s->size;
+	while (n && !c->differs) {
+		size_t some = MIN(n, SENT_BLOCK - c->n);
+
+		memcpy(c->block + c->n, p, some);
+		c->n += some;
+		p += some;
+		n -= some;
+		if (c->n < SENT_BLOCK)
+			return;
+		check_block(c, s);
+		c->at += SENT_BLOCK;
+		c->n = 0;
+	}
+}
+
+bool sent_check_end(struct sent_check *c, struct sent *s, uint64_t size)
+{
+	check_up_to(c, s, size);
+	check_block(c, s);
+	if (c->differs || size > s->size || size < MIN(s->sure, s->size))
+		return false;
+	if (!s->blind)
+		forget_behind(s, size);
+	s->size = size;
+	return true;
 }
 
 /* --- sending --- */
 
-static void send_bytes(struct sent *s, struct mux *mux, uint64_t offset, const uint8_t *p, size_t n)
+static void send_write(struct sent *s, struct mux *mux, uint64_t offset, const uint8_t *p, size_t n)
 {
 	struct msg m = { .type = MSG_file_write,
 		.id = s->handle,
 		.file_write = { .offset = offset, .bytes = { p, (uint32_t)n } } };
 
-	mux_source_send(mux, &m);
-	s->size = offset + n > s->size ? offset + n : s->size;
+	if (n)
+		mux_source_send(mux, &m);
+}
+
+static void send_bytes(struct sent *s, struct mux *mux, uint64_t offset, const uint8_t *p, size_t n)
+{
+	size_t within = n;
+
+	if (s->append)
+		within = (size_t)MIN(s->size > offset ? s->size - offset : 0, (uint64_t)n);
+	send_write(s, mux, offset, p, within);
+	send_write(s, mux, PROTO_FILE_END, p + within, n - within);
+	s->size = MAX(s->size, offset + n);
 	s->unsure = s->news = true;
 }
 
@@ -236,6 +328,7 @@ static void send_size(struct sent *s, struct mux *mux, uint64_t size)
 
 	mux_source_send(mux, &m);
 	s->size = size;
+	s->sure = MIN(s->sure, size);
 	s->unsure = s->news = true;
 }
 
@@ -267,7 +360,7 @@ int sent_begin(struct sent *s, struct sent_pass *p, struct mux *mux, int fd, boo
 	if ((uint64_t)st.st_size < s->size)
 		cut_to(s, mux, (uint64_t)st.st_size);
 	*p = (struct sent_pass){ .fd = fd, .end = (uint64_t)st.st_size };
-	if (s->append)
+	if (s->blind)
 		p->at = s->size;
 	else if (!all)
 		p->at = s->size / SENT_BLOCK * SENT_BLOCK;
@@ -283,7 +376,7 @@ static void send_block(
 	uint64_t rest = s->size > p->at ? s->size - p->at : 0;
 	size_t had = (size_t)MIN(rest, (uint64_t)SENT_BLOCK), from = 0;
 
-	if (is_same(is, *was) && (had == n || is_same(is, zeros)))
+	if (is_same(is, *was) && (had == n || (is_same(is, zeros) && !s->append)))
 		return;
 	if (had < n && is_same(hash_of(block, had), *was))
 		from = had;
@@ -296,7 +389,7 @@ int sent_step(struct sent *s, struct sent_pass *p, struct mux *mux)
 	uint8_t block[SENT_BLOCK];
 	ssize_t n = 0;
 
-	if (!s->append)
+	if (!s->blind)
 		skip_holes(s, p);
 	if (p->at < p->end) {
 		n = read_block(
@@ -306,7 +399,7 @@ int sent_step(struct sent *s, struct sent_pass *p, struct mux *mux)
 		if ((size_t)n < SENT_BLOCK && p->at + (size_t)n < p->end)
 			p->end = p->at + (size_t)n; /* it was cut meanwhile: the next pass */
 	}
-	if (n && s->append)
+	if (n && s->blind)
 		send_bytes(s, mux, p->at, block, (size_t)n);
 	else if (n)
 		send_block(s, p, mux, block, (size_t)n);

@@ -22,12 +22,14 @@
 
 struct sent {
 	uint32_t handle; /* the agent's */
-	bool append;     /* whose writes go to the end that the file has there: there is no other
-			    place, and no hashes are kept */
+	bool append;     /* what is beyond the end goes to whatever end the file has there */
+	bool blind;      /* what the file had is not in the copy: it is only added to, and no
+			    hashes are kept */
 	bool cut;        /* somebody has cut the file meanwhile, to `left` bytes if it had more */
 	bool unsure;     /* something was sent since this was last set to false */
 	bool news;       /* the same, of another asker */
 	uint64_t size;   /* of the target's file, as we have left it */
+	uint64_t sure;   /* of that, what is known to have arrived */
 	XXH128_hash_t *hash;
 	size_t nhash;
 	uint64_t left;
@@ -46,11 +48,36 @@ void sent_done(struct sent *s);
 
 /* sent_take() - the other way: the target's file has the first `size` bytes of what is behind
  * content, after all that was sent. What differs is written to the copy, which is open for both.
- * Blocks that the guest has changed since they were sent stay, and so does its size; with `append`
+ * Blocks that the guest has changed since they were sent stay, and so does its size; with `blind`
  * it is for the caller to know that the guest has changed nothing there. 0 or -errno.
  * sent_fill() - only these bytes of it, and the copy's size stays. */
 int sent_take(struct sent *s, int copy, int content, uint64_t size);
 int sent_fill(struct sent *s, int copy, int content, uint64_t size);
+
+/* sent_sure() - all that was sent has arrived. */
+static inline void sent_sure(struct sent *s)
+{
+	s->unsure = false;
+	s->sure = s->size;
+}
+
+/* The target's file as it comes, held against what was sent. */
+struct sent_check {
+	int fd;      /* of the copy, for reading */
+	uint64_t at; /* of the block that is coming */
+	size_t n;    /* bytes of it so far */
+	bool differs;
+	uint8_t block[SENT_BLOCK];
+};
+
+/* sent_check_from() - where what is to be compared begins. sent_check_data() - n bytes of it, with
+ * growing offsets and nothing but zeros between. sent_check_end() - all has come, and the file has
+ * that size. True: it is as we have left it, but for what was on its way to its end and has not
+ * arrived; that is counted as not sent from here on. */
+uint64_t sent_check_from(const struct sent *s);
+void sent_check_data(
+	struct sent_check *c, struct sent *s, uint64_t offset, const uint8_t *p, size_t n);
+bool sent_check_end(struct sent_check *c, struct sent *s, uint64_t size);
 
 /* sent_begin() - a pass over the copy behind fd; all: over the whole of it, not only over what was
  * added. 0 or -errno. It and sent_step() send by mux_source_send(). */

@@ -783,7 +783,7 @@ int tree_replace(struct tree *t, const char *path)
 	if (fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	node = tree_node_by_ino(t, st.st_ino);
-	if (!node || node->writeback)
+	if (!node)
 		return -ETXTBSY;
 	attr = node->attr;
 	e.attr = &attr;

@@ -100,6 +100,7 @@ static int begin_beside(struct tree_content *c)
 /* A program cannot be written to while it runs: then its next copy is another. */
 static int open_copy(struct tree_content *c, const char *path, bool again, struct stat *st)
 {
+	const struct tree_node *node;
 	int r;
 
 	c->copy = tree_at(c->tree, path);
@@ -108,7 +109,8 @@ static int open_copy(struct tree_content *c, const char *path, bool again, struc
 	if (fstat(c->copy, st) < 0 || !S_ISREG(st->st_mode))
 		return -EINVAL;
 	c->fd = tree_reopen(c->copy, O_RDWR);
-	if (c->fd != -ETXTBSY || again || c->from)
+	node = tree_node_by_ino(c->tree, st->st_ino);
+	if (c->fd != -ETXTBSY || again || c->from || (node && node->writeback))
 		return c->fd < 0 ? c->fd : 0;
 	r = tree_replace(c->tree, path);
 	close_fd(&c->copy);

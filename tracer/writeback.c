@@ -18,7 +18,7 @@
  * A file is over when nobody has it open for writing any more, mapped memory included: then a read
  * lease can be had (fcntl(2)). The last close raises IN_CLOSE_WRITE, after the last munmap(2), so a
  * pass over all of it after that is the final one. */
-#include "writeback.h"
+#include "writeback_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,163 +29,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sent.h"
-#include "tracer.h"
 #include "trap.h"
-#include "tree.h"
+#include "tree_parts.h"
 #include "util.h"
 
 #define EVENTS_SIZE 4096
 
 /* While a comparison is owed and nothing happens. */
 #define OWED_MS 1000
-
-/* What was written to, by the handle; it outlives the file, whose failure may be told later. */
-struct record {
-	struct list link;
-	uint32_t handle;
-	bool is_open;
-	int error; /* errno: the target's file is not what the guest wrote */
-	char path[];
-};
-
-struct pass {
-	struct mux_source source;
-	struct writeback_file *file;
-	struct sent_pass pass;
-	bool begun;
-	bool all; /* over the whole file */
-};
-
-/* Whether it is to be compared as a whole. */
-enum owed {
-	OWED_NOTHING,
-	OWED_PERHAPS, /* before due_ns */
-	OWED_SURELY,  /* that, or before the next message, whichever is first */
-};
-
-struct writeback_file {
-	struct list link;
-	struct list changed;
-	struct hnode node; /* by wd */
-	struct writeback *wb;
-	struct tree_node *copy_node;
-	int copy; /* O_PATH */
-	int wd;
-	struct record *record;
-	struct sent sent;
-	struct pass pass[2];
-	bool mappable; /* somebody has it open for both, and may have mapped it */
-	bool touched;  /* events came that it was not looked at for */
-	bool closing;  /* it may be the last who closed it */
-	enum owed owed;
-	uint64_t due_ns;
-	uint64_t size;   /* when it was looked at */
-	uint64_t base;   /* when it was opened to be added to: the target's bytes end there */
-	uint64_t placed; /* wb->passes, of its last one */
-};
-
-/* One call that waits until the agent has it all. */
-struct barrier {
-	struct call *call; /* NULL: the thread is gone */
-	struct writeback *wb;
-	bool goes_on; /* then the kernel does the call */
-	int error;
-	unsigned waits, n;
-	struct deferred release;
-	struct barrier_query {
-		struct remote_query query;
-		struct barrier *barrier;
-		uint32_t handle;
-		bool waits;
-	} query[];
-};
-
-static struct mux *mux_of(const struct writeback *w)
-{
-	return &w->tracer->link.mux;
-}
-
-static struct loop *loop_of(const struct writeback *w)
-{
-	return &w->tracer->loop;
-}
-
-/* --- failures --- */
-
-static void say_failed(const struct record *r)
-{
-	if (r->error == ENOTCONN)
-		log_err("'%s' of the target may not be what the program wrote: the link was lost "
-			"before the agent had confirmed it",
-			r->path);
-	else
-		log_err("'%s' of the target is not what the program wrote: %s", r->path,
-			strerror(r->error));
-}
-
-static void failed(struct writeback *w, struct record *r, int error)
-{
-	if (r->error)
-		return;
-	r->error = error;
-	w->failed = true;
-	say_failed(r);
-}
-
-static struct record *record_find(const struct writeback *w, uint32_t handle)
-{
-	list_for_each (l, &w->records) {
-		struct record *r = list_entry(l, struct record, link);
-
-		if (r->handle == handle)
-			return r;
-	}
-	return NULL;
-}
-
-/* The oldest that is not needed any more; one of a failure stays if another can go. */
-static void record_trim(struct writeback *w)
-{
-	struct record *gone = NULL;
-
-	if (w->nrecords < WRITEBACK_RECORDS_MAX)
-		return;
-	list_for_each (l, &w->records) {
-		struct record *r = list_entry(l, struct record, link);
-
-		if (!r->is_open && (!gone || (gone->error && !r->error)))
-			gone = r;
-	}
-	if (!gone)
-		return; /* each is of an open file, and those have a bound of their own */
-	list_del(&gone->link);
-	w->nrecords--;
-	free(gone);
-}
-
-static struct record *record_new(struct writeback *w, const char *path, uint32_t handle)
-{
-	struct record *r = malloc(sizeof(*r) + strlen(path) + 1);
-
-	if (!r)
-		return NULL;
-	record_trim(w);
-	*r = (struct record){ .handle = handle, .is_open = true };
-	strcpy(r->path, path);
-	list_append(&w->records, &r->link);
-	w->nrecords++;
-	return r;
-}
-
-void writeback_message(struct writeback *w, const struct msg *m)
-{
-	struct record *r = record_find(w, m->id);
-	uint32_t error = m->file_failed.error;
-
-	if (r)
-		failed(w, r, error && error <= PROTO_ERRNO_MAX ? (int)error : EPROTO);
-}
 
 /* --- passes --- */
 
@@ -206,13 +57,14 @@ static enum mux_more pass_over(struct pass *p, int r)
 	struct writeback_file *f = p->file;
 
 	if (r < 0)
-		failed(f->wb, f->record, -r);
+		writeback_failed(f->wb, f->record, -r);
 	if (f->sent.news)
 		note_sent(f);
 	f->sent.news = false;
 	if (p->begun)
 		close_fd(&p->pass.fd);
 	p->begun = false;
+	f->behind = mux_source_waits(&f->pass[p == &f->pass[0]].source);
 	loop_defer(loop_of(f->wb), &f->wb->tidy);
 	return MUX_OVER;
 }
@@ -259,16 +111,29 @@ static struct pass *next_pass(struct writeback_file *f)
 	return p->begun ? &f->pass[0] : p;
 }
 
-static void begin_pass(struct writeback_file *f, bool all)
+void writeback_pass(struct writeback_file *f, bool all)
 {
 	struct pass *p = next_pass(f);
 
 	p->all = all || (p->all && mux_source_waits(&p->source));
+	if (all)
+		f->owed = OWED_NOTHING;
+	f->behind = true;
+	if (f->state != HANDLE_OPEN)
+		return;
 	if (!mux_source_waits(&p->source))
 		f->placed = ++f->wb->passes;
 	mux_source_add(mux_of(f->wb), &p->source);
-	if (all)
-		f->owed = OWED_NOTHING;
+}
+
+/* What it has sent by now is there, or on its way; of the rest it is to be told in another way. */
+void writeback_stop_passes(struct writeback_file *f)
+{
+	for (int i = 0; i < 2; i++) {
+		if (f->pass[i].begun)
+			close_fd(&f->pass[i].pass.fd);
+		f->pass[i].begun = false;
+	}
 }
 
 /* --- what has changed --- */
@@ -287,6 +152,8 @@ static void note_changed(struct writeback_file *f)
 static void note_event(struct writeback_file *f, uint32_t mask)
 {
 	f->touched = true;
+	if (f->state == HANDLE_GONE && mask & IN_MODIFY)
+		writeback_failed(f->wb, f->record, ENOTCONN);
 	if (mask & (IN_CLOSE_WRITE | IN_Q_OVERFLOW))
 		f->closing = true;
 	note_changed(f);
@@ -305,7 +172,7 @@ static void take_event(struct writeback *w, const struct inotify_event *e)
 }
 
 /* False: nothing has happened. A read that leaves room has emptied the queue. */
-static bool drain(struct writeback *w)
+bool writeback_drain(struct writeback *w)
 {
 	union {
 		struct inotify_event align;
@@ -350,12 +217,12 @@ static void look_at_change(struct writeback_file *f)
 
 	f->touched = false;
 	f->size = size_of(f);
-	if (f->sent.append)
-		begin_pass(f, false);
+	if (f->sent.blind)
+		writeback_pass(f, false);
 	else if (f->closing || f->size <= WRITEBACK_EXACT)
-		begin_pass(f, true);
+		writeback_pass(f, true);
 	else if (f->size > was)
-		begin_pass(f, false), owe(f, OWED_PERHAPS);
+		writeback_pass(f, false), owe(f, OWED_PERHAPS);
 	else
 		owe(f, OWED_SURELY);
 }
@@ -366,7 +233,7 @@ static void look(struct writeback_file *f, bool exact)
 	if (f->touched)
 		look_at_change(f);
 	if ((exact && f->owed == OWED_SURELY) || (f->owed && now_ns() >= f->due_ns))
-		begin_pass(f, true);
+		writeback_pass(f, true);
 	if (!f->owed && !f->closing)
 		list_del(&f->changed);
 	if (f->closing)
@@ -383,7 +250,7 @@ void writeback_before_send(struct writeback *w)
 {
 	if (writeback_is_idle(w))
 		return;
-	drain(w);
+	writeback_drain(w);
 	look_at_all(w, true);
 }
 
@@ -392,7 +259,7 @@ void writeback_before_send(struct writeback *w)
 static void at_pace(struct timer *t)
 {
 	struct writeback *w = container_of(t, struct writeback, pace);
-	bool any = drain(w);
+	bool any = writeback_drain(w);
 
 	look_at_all(w, false);
 	loop_set(loop_of(w), &w->watch, any ? 0 : EPOLLIN);
@@ -409,14 +276,10 @@ static void on_events(struct watch *watch, uint32_t events)
 	at_pace(&container_of(watch, struct writeback, watch)->pace);
 }
 
-bool writeback_has_unsent(const struct tree_node *node)
+bool writeback_has_unsent(struct writeback_file *f)
 {
-	const struct writeback_file *f = node->writeback;
-
-	if (!f)
-		return false;
-	drain(f->wb);
-	return f->touched || f->owed || is_busy(f);
+	writeback_drain(f->wb);
+	return f->touched || f->owed || f->state != HANDLE_OPEN || is_busy(f);
 }
 
 /* --- what the target has changed --- */
@@ -429,7 +292,7 @@ uint64_t writeback_mark(const struct writeback *w)
 int writeback_take(struct tree_node *node, int content, uint64_t size, uint64_t mark)
 {
 	struct writeback_file *f = node->writeback;
-	bool newest = !writeback_has_unsent(node) && f->placed <= mark;
+	bool newest = !writeback_has_unsent(f) && f->placed <= mark;
 	cleanup_fd int fd = -1;
 	int r;
 
@@ -446,7 +309,7 @@ int writeback_take(struct tree_node *node, int content, uint64_t size, uint64_t 
 
 /* --- the end of a file --- */
 
-static void say_close(struct writeback *w, uint32_t handle)
+void writeback_close_handle(struct writeback *w, uint32_t handle)
 {
 	struct msg m = { .type = MSG_file_close, .id = handle };
 
@@ -454,16 +317,14 @@ static void say_close(struct writeback *w, uint32_t handle)
 		mux_send(mux_of(w), &m);
 }
 
-/* The file leaves; what it has sent keeps its record. */
-static void file_free(struct writeback_file *f)
+void writeback_file_free(struct writeback_file *f)
 {
 	struct writeback *w = f->wb;
 
-	for (int i = 0; i < 2; i++) {
+	writeback_again_drop(f);
+	for (int i = 0; i < 2; i++)
 		mux_source_del(mux_of(w), &f->pass[i].source);
-		if (f->pass[i].begun)
-			close_fd(&f->pass[i].pass.fd);
-	}
+	writeback_stop_passes(f);
 	list_del(&f->link);
 	list_del(&f->changed);
 	htab_del(&w->by_watch, &f->node);
@@ -483,9 +344,11 @@ static void file_end(struct writeback_file *f)
 {
 	struct writeback *w = f->wb;
 	uint32_t handle = f->sent.handle;
+	bool is_open = f->state == HANDLE_OPEN;
 
-	file_free(f);
-	say_close(w, handle);
+	writeback_file_free(f);
+	if (is_open)
+		writeback_close_handle(w, handle);
 }
 
 /* Somebody has it open for writing, or it cannot be known. */
@@ -501,7 +364,7 @@ static bool is_written(const struct writeback_file *f)
 
 static void tidy_file(struct writeback_file *f)
 {
-	if (!f->closing || f->touched || is_busy(f))
+	if (!f->closing || f->touched || f->state == HANDLE_AWAY || is_busy(f))
 		return;
 	if (!f->wb->finishing && is_written(f)) {
 		f->closing = false;
@@ -510,7 +373,7 @@ static void tidy_file(struct writeback_file *f)
 		return;
 	}
 	/* A writer may have come and gone since the queue was read. */
-	drain(f->wb);
+	writeback_drain(f->wb);
 	if (f->touched)
 		look(f, false);
 	else
@@ -556,9 +419,14 @@ void writeback_finish(struct writeback *w)
 	if (w->watch.fd < 0 || w->finishing)
 		return;
 	w->finishing = true;
-	drain(w);
-	list_for_each (l, &w->files)
-		note_event(list_entry(l, struct writeback_file, link), IN_CLOSE_WRITE);
+	writeback_drain(w);
+	list_for_each (l, &w->files) {
+		struct writeback_file *f = list_entry(l, struct writeback_file, link);
+
+		if (f->state == HANDLE_AWAY)
+			writeback_file_lost(f);
+		note_event(f, IN_CLOSE_WRITE);
+	}
 	loop_defer(loop_of(w), &w->tidy);
 	loop_timer(loop_of(w), &w->pace, 0); /* we are called between two turns of the loop */
 }
@@ -580,16 +448,14 @@ static int watch_path(const struct writeback *w, const char *path)
 /* To watch a file asks for the right to read it, which its owner may have denied himself. */
 static int watch_copy(const struct writeback *w, int copy)
 {
+	struct tree_fd_path path = tree_fd_path(copy);
+	int wd = watch_path(w, path.text);
 	struct stat st;
-	char path[32];
-	int wd;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
-	wd = watch_path(w, path);
-	if (wd != -EACCES || fstat(copy, &st) < 0 || chmod(path, st.st_mode | S_IRUSR) < 0)
+	if (wd != -EACCES || fstat(copy, &st) < 0 || chmod(path.text, st.st_mode | S_IRUSR) < 0)
 		return wd;
-	wd = watch_path(w, path);
-	chmod(path, st.st_mode & ALLPERMS);
+	wd = watch_path(w, path.text);
+	chmod(path.text, st.st_mode & ALLPERMS);
 	return wd;
 }
 
@@ -598,12 +464,16 @@ static int know_content(struct writeback_file *f, uint64_t size)
 {
 	cleanup_fd int fd = -1;
 
-	if (f->sent.append || !size) {
-		f->sent.size = size;
-		return 0;
-	}
+	if (f->sent.blind || !size)
+		return sent_know(&f->sent, fd, size);
 	fd = tree_open_copy(&f->wb->tracer->fs.tree, f->copy, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? fd : sent_know(&f->sent, fd, size);
+}
+
+/* Whoever may read the file has what is in it. */
+static bool is_blind(uint32_t want)
+{
+	return want & FILE_APPEND && !(want & FILE_READ);
 }
 
 static void pass_init(struct writeback_file *f, struct pass *p)
@@ -620,7 +490,7 @@ static int file_start(struct writeback_file *f, int path_fd, const char *path, b
 	f->copy = fcntl(path_fd, F_DUPFD_CLOEXEC, 0);
 	if (f->copy < 0)
 		return -errno;
-	f->record = record_new(w, path, f->sent.handle);
+	f->record = writeback_record_new(w, path, f->sent.handle);
 	if (!f->record)
 		return -ENOMEM;
 	f->wd = watch_copy(w, f->copy);
@@ -644,13 +514,14 @@ static int file_new(struct writeback *w, struct tree_node *node, int path_fd, co
 	*f = (struct writeback_file){ .wb = w, .copy = -1, .wd = -1, .copy_node = node };
 	f->sent.handle = handle;
 	f->sent.append = want & FILE_APPEND;
+	f->sent.blind = is_blind(want);
 	pass_init(f, &f->pass[0]);
 	pass_init(f, &f->pass[1]);
 	list_init(&f->changed);
 	list_append(&w->files, &f->link);
 	r = file_start(f, path_fd, path, want & FILE_TRUNC);
 	if (r < 0) {
-		file_free(f);
+		writeback_file_free(f);
 		return r;
 	}
 	f->mappable = want & FILE_READ;
@@ -660,34 +531,41 @@ static int file_new(struct writeback *w, struct tree_node *node, int path_fd, co
 	return 0;
 }
 
-/* What it has sent by now is there; of the rest it is to be told in the other way. */
-static void restart_pass(struct pass *p)
+/* How it is written to from here on: of who appends and who does not the latter decides. */
+static int join(struct writeback_file *f, uint32_t want)
 {
-	if (p->begun)
-		close_fd(&p->pass.fd);
-	p->begun = false;
+	f->mappable = f->mappable || want & FILE_READ;
+	f->sent.append = f->sent.append && want & FILE_APPEND;
+	if (!f->sent.blind || is_blind(want))
+		return 0;
+	f->sent.blind = false;
+	writeback_stop_passes(f);
+	return know_content(f, f->sent.size);
 }
 
-/* One handle is enough, but one that appends does not do for whoever does not. */
-static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t want)
+/* The target's file is empty; what was sent before that may have come after it. */
+static int begin_anew(struct writeback_file *f)
 {
-	uint32_t spare = handle;
 	int r = 0;
 
-	f->mappable = f->mappable || want & FILE_READ;
-	if (f->sent.append && !(want & FILE_APPEND)) {
-		spare = f->sent.handle;
-		f->sent.handle = f->record->handle = handle;
-		f->sent.append = false;
-		restart_pass(&f->pass[0]);
-		restart_pass(&f->pass[1]);
-		r = know_content(f, f->sent.size);
-	}
-	if (want & FILE_TRUNC) {
+	if (f->state == HANDLE_OPEN)
 		sent_cut(&f->sent, 0);
-		note_event(f, IN_MODIFY);
-	}
-	say_close(f->wb, spare);
+	else
+		r = know_content(f, 0);
+	note_event(f, IN_MODIFY);
+	return r;
+}
+
+/* One handle is enough. */
+static int file_opened_again(struct writeback_file *f, uint32_t handle, uint32_t want)
+{
+	int r = f->state == HANDLE_GONE ? -EIO : join(f, want);
+
+	if (r == 0 && want & FILE_TRUNC)
+		r = begin_anew(f);
+	writeback_close_handle(f->wb, handle);
+	if (r == 0 && f->state == HANDLE_AWAY)
+		writeback_open_again(f);
 	return r;
 }
 
@@ -701,139 +579,29 @@ int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, c
 	tree_written(node);
 	r = file_new(w, node, path_fd, path, handle, want);
 	if (r < 0)
-		say_close(w, handle);
+		writeback_close_handle(w, handle);
 	return r;
 }
 
-/* --- barriers --- */
+/* --- the guest's calls --- */
 
-static void barrier_free(struct deferred *d)
+/* Also of a copy that has no name any more. */
+struct writeback_file *writeback_file_of(const struct writeback *w, int fd)
 {
-	free(container_of(d, struct barrier, release));
-}
+	const struct tree *tree = &w->tracer->fs.tree;
+	const struct tree_node *node = NULL;
+	struct stat st;
 
-static void barrier_over(struct barrier *b)
-{
-	struct call *c = b->call;
-
-	loop_defer(loop_of(b->wb), &b->release);
-	if (!c)
-		return;
-	c->cancel = NULL;
-	if (b->error || !b->goes_on)
-		call_return(c, -b->error);
-	else
-		call_continue(c);
-}
-
-static struct writeback_file *file_of_handle(const struct writeback *w, uint32_t handle)
-{
-	list_for_each (l, &w->files) {
-		struct writeback_file *f = list_entry(l, struct writeback_file, link);
-
-		if (f->sent.handle == handle)
-			return f;
-	}
-	return NULL;
-}
-
-static void on_synced(struct remote_query *q, int error, const struct remote_found *found)
-{
-	struct barrier_query *bq = container_of(q, struct barrier_query, query);
-	struct barrier *b = bq->barrier;
-	struct writeback_file *f = file_of_handle(b->wb, bq->handle);
-
-	(void)found;
-	bq->waits = false;
-	if (!b->error)
-		b->error = error;
-	if (f && !error && !writeback_has_unsent(f->copy_node))
-		f->sent.unsure = false;
-	if (--b->waits == 0)
-		barrier_over(b);
-}
-
-static const struct remote_ops sync_ops = { .found = on_synced };
-
-static void barrier_cancel(struct call *c)
-{
-	struct barrier *b = c->data;
-
-	b->call = NULL;
-	for (unsigned i = 0; i < b->n; i++) {
-		if (b->query[i].waits)
-			remote_drop(&b->query[i].query);
-	}
-	loop_defer(loop_of(b->wb), &b->release);
-}
-
-/* Ask for a file to be compared, sent, and written to the target's disk. */
-static void barrier_add(struct barrier *b, struct writeback_file *f)
-{
-	struct barrier_query *q = &b->query[b->n++];
-	int r;
-
-	if (!f->sent.append && (f->mappable || f->owed))
-		begin_pass(f, true);
-	q->barrier = b;
-	q->handle = f->sent.handle;
-	q->query.ops = &sync_ops;
-	r = remote_sync(&b->wb->tracer->fs.remote, &q->query, f->sent.handle);
-	q->waits = r == 0;
-	b->waits += q->waits;
-	if (r < 0 && !b->error)
-		b->error = -r;
-}
-
-static struct writeback_file *file_of(const struct writeback *w, int fd)
-{
-	const struct tree_node *node = tree_node(&w->tracer->fs.tree, fd);
-
+	if (fstat(fd, &st) == 0 && st.st_dev == tree->dev)
+		node = tree_node_by_ino(tree, st.st_ino);
 	return node ? node->writeback : NULL;
-}
-
-static unsigned count(const struct list *all)
-{
-	unsigned n = 0;
-
-	list_for_each (l, all)
-		n++;
-	return n;
-}
-
-bool writeback_sync(struct writeback *w, struct call *c, int fd)
-{
-	struct writeback_file *one = fd >= 0 ? file_of(w, fd) : NULL;
-	unsigned n = one ? 1 : fd >= 0 || writeback_is_idle(w) ? 0 : count(&w->files);
-	struct barrier *b = n ? calloc(1, sizeof(*b) + n * sizeof(b->query[0])) : NULL;
-
-	if (!n)
-		return false;
-	if (!b) {
-		call_return(c, -ENOMEM);
-		return true;
-	}
-	*b = (struct barrier){ .call = c, .wb = w, .goes_on = fd < 0 };
-	deferred_init(&b->release, barrier_free);
-	writeback_before_send(w);
-	if (one) {
-		barrier_add(b, one);
-	} else {
-		list_for_each (l, &w->files)
-			barrier_add(b, list_entry(l, struct writeback_file, link));
-	}
-	if (b->waits)
-		call_park(c, false, barrier_cancel, b);
-	else
-		barrier_over(b);
-	return true;
 }
 
 bool writeback_truncate(struct writeback *w, int fd, uint64_t size, int *result)
 {
-	struct writeback_file *f = file_of(w, fd);
+	struct writeback_file *f = writeback_file_of(w, fd);
 
-	if (!f || !f->sent.append)
+	if (!f || !f->sent.blind)
 		return false;
 	*result = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
 	if (*result == 0) {
@@ -848,33 +616,16 @@ void writeback_process_ends(struct writeback *w)
 	list_for_each (l, &w->files) {
 		struct writeback_file *f = list_entry(l, struct writeback_file, link);
 
-		if (!f->mappable || f->sent.append)
+		if (!f->mappable)
 			continue;
 		if (f->size <= WRITEBACK_EXACT)
-			begin_pass(f, true);
+			writeback_pass(f, true);
 		else
 			owe(f, OWED_SURELY);
 	}
 }
 
-/* --- the link, the run --- */
-
-static void file_lost(struct writeback_file *f)
-{
-	if (f->touched || f->owed || is_busy(f) || f->sent.unsure)
-		failed(f->wb, f->record, ENOTCONN);
-	file_free(f);
-}
-
-void writeback_link_lost(struct writeback *w)
-{
-	if (w->watch.fd < 0)
-		return;
-	drain(w);
-	list_for_each_safe (l, &w->files)
-		file_lost(list_entry(l, struct writeback_file, link));
-	w->finished = w->finishing;
-}
+/* --- the run --- */
 
 int writeback_init(struct writeback *w, struct tracer *tr)
 {
@@ -895,29 +646,19 @@ int writeback_init(struct writeback *w, struct tracer *tr)
 	return r;
 }
 
-static void free_records(struct writeback *w)
-{
-	struct list *l;
-
-	while ((l = list_shift(&w->records)))
-		free(list_entry(l, struct record, link));
-}
-
 void writeback_done(struct writeback *w)
 {
 	int fd = w->watch.fd;
 
 	if (fd < 0)
 		return;
-	list_for_each (l, &w->records) {
-		const struct record *r = list_entry(l, struct record, link);
+	list_for_each_safe (l, &w->files) {
+		struct writeback_file *f = list_entry(l, struct writeback_file, link);
 
-		if (r->error)
-			say_failed(r);
+		writeback_file_lost(f);
+		writeback_file_free(f);
 	}
-	list_for_each_safe (l, &w->files)
-		file_lost(list_entry(l, struct writeback_file, link));
-	free_records(w);
+	writeback_records_done(w);
 	timer_cancel(&w->pace);
 	list_del(&w->tidy.link);
 	loop_del(loop_of(w), &w->watch);

@@ -69,10 +69,6 @@ int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, c
 /* writeback_before_send() - what the guest has changed so far goes on the link first (mux.h). */
 void writeback_before_send(struct writeback *w);
 
-/* writeback_has_unsent() - the copy is newer than the target's file: what the agent says about its
- * size, times and content is old. */
-bool writeback_has_unsent(const struct tree_node *node);
-
 /* writeback_mark() - of the moment at which the agent was asked for content. writeback_take() - its
  * answer to that, the first `size` bytes of what is behind `content`: the copy gets what the target
  * has changed. Not what is older than what the guest has written meanwhile; but a copy that has no
@@ -109,7 +105,9 @@ bool writeback_is_sending(const struct writeback *w);
 /* writeback_message() - file_failed. */
 void writeback_message(struct writeback *w, const struct msg *m);
 
-/* writeback_link_lost() - the handles are gone, and with them what was not sent. */
+/* writeback_link_broken() - the handles are gone; on a new link, which may come, the files are
+ * opened again. writeback_link_lost() - none will come: what was not sent will not be. */
+void writeback_link_broken(struct writeback *w);
 void writeback_link_lost(struct writeback *w);
 
 #endif

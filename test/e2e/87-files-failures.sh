@@ -133,6 +133,144 @@ like "the link is cut while a file goes: it is said, and which" "$(said)" "*srv/
 guest "--fs-mode write" sh -c 'cat /dev/zero | head -c 3000000 >/srv/work/new'
 is "and then it goes" "$status $(stat -c %s $root/srv/work/new)" "0 3000000"
 
+# ---- files that are open for writing when the link is lost -------------------------------------------------------------
+
+# writer OPTIONS [BYTES]: fs in the background, over a link that can be cut, or is after so many bytes. order CALL...: it does that; said_last: what came of it.
+writer() {
+	work_anew
+	slow_link 0 ${2:+"$2"}
+	mkfifo orders
+	: | tee out >err
+	# shellcheck disable=SC2046,SC2086
+	$(via="$mirrord_trace --agent unix:$T/slow.sock" beneath_root --fs-mode write $1) $T/bin/glibc/fs <orders >out 2>err &
+	tracer=$!
+	exec 7>orders
+	rm orders
+	answers=0
+}
+answered() { [ "$(wc -l <out)" -ge "$answers" ]; }
+order() {
+	echo "$*" >&7
+	answers=$((answers + 1))
+	await answered
+}
+said_last() { tail -n 1 out; }
+cut() {
+	kill -KILL $delay
+	status_of $delay
+	await says err "is lost"
+}
+mend() {
+	rm -f slow.sock
+	"$guests/glibc/delay" $T/slow.sock $T/agent.sock >delay.out 2>&1 &
+	delay=$!
+	await says err "is back"
+}
+writer_ends() { # NAME
+	order exit
+	ends "$1: the guest ends" $tracer 0
+	exec 7>&-
+	end_slow_link
+}
+named() { grep -c "'/srv/work/$1' of the target" err; }
+there() { # FILE CONTENT
+	[ "$(<"$root/srv/work/$1")" = "$2" ]
+}
+
+writer "--on-link-loss reconnect"
+order openat f cwd /srv/work/file "rdwr|trunc"
+order openat n cwd /srv/work/new "wronly|creat" 0644
+order openat l cwd /srv/work/log "wronly|append"
+order openat t cwd /srv/work/temporary "rdwr|creat|excl" 0600
+order unlink /srv/work/temporary
+order write f before
+order write l 'before\x0a'
+order fsync f
+order fsync l
+cut
+order write t scratch
+order fsync t
+is "a new link: a file without a name stays here" "$(said_last)" 0
+order write f '\x20meanwhile'
+order write n new
+order write l 'meanwhile\x0a'
+order fsync f
+is "a new link: fsync says that there is none" "$(said_last)" "-1 EIO"
+mend
+order write f '\x20after'
+ok "a new link: a file goes on" await there file "before meanwhile after"
+ok "a new link: one with nothing sent before goes on" await there new new
+ok "a new link: one that is added to goes on" await there log "first line
+before
+meanwhile"
+order fsync f
+is "a new link: fsync" "$(said_last)" 0
+order close n
+order fsync l
+is "a new link: fsync of what is added to" "$(said_last)" 0
+writer_ends "a new link"
+is "a new link: no file is named" "$(grep -c 'of the target' err)" 0
+
+writer "--on-link-loss reconnect"
+order openat f cwd /srv/work/file rdwr
+order openat o cwd /srv/work/other rdwr
+order openat g cwd /srv/work/log rdwr
+order write f before
+order fsync f
+cut
+in_root sh -c 'echo of the target >/srv/work/file; mv /srv/work/other /srv/work/aside; rm /srv/work/log'
+order write f mine
+mend
+ok "a file changed meanwhile: it is said" await says err "'/srv/work/file' of the target"
+ok "a file moved meanwhile: it is said" await says err "'/srv/work/other' of the target"
+ok "a file removed meanwhile: it is said" await says err "'/srv/work/log' of the target"
+order write f more
+order fsync f
+is "a file changed meanwhile: fsync says EIO" "$(said_last)" "-1 EIO"
+order openat h cwd /srv/work/file rdwr
+order read h 100
+is "a file changed meanwhile: an open has the target's" "$(said_last)" '14 "of the target\x0a"'
+order write h 'and\x20mine'
+order fsync h
+is "a file changed meanwhile: the new descriptor writes" "$(said_last) $(tail -n 1 $root/srv/work/file)" "0 and mine"
+order close f
+writer_ends "a file changed meanwhile"
+is "a file changed meanwhile: it is as the target and the second have made it" "$(<$root/srv/work/file)" "of the target
+and mine"
+
+writer "--on-link-loss reconnect" 3000000
+order openat f cwd /srv/work/new "wronly|creat" 0644
+order openat l cwd /srv/work/log "wronly|append"
+order fill f 0123456789abcde 400000
+order fill l 0123456789abcde 400000
+await says err "is lost"
+mend
+order close f
+order close l
+whole() { [ "$(stat -c %s "$root/srv/work/$1")" = "$2" ]; }
+ok "cut in the middle: a new file becomes whole" await whole new 6000000
+ok "cut in the middle: so does one that is added to" await whole log 6000011
+writer_ends "cut in the middle"
+is "cut in the middle: it has what was written" "$(cksum <$root/srv/work/new) $(tail -c 6000000 $root/srv/work/log | cksum)" \
+	"$(yes 0123456789abcde | tr -d '\n' | head -c 6000000 | tee sum | cksum) $(cksum <sum)"
+is "cut in the middle: no file is named" "$(grep -c 'of the target' err)" 0
+
+writer "--on-link-loss fail"
+order openat f cwd /srv/work/file rdwr
+order openat o cwd /srv/work/other rdwr
+order openat l cwd /srv/work/log "wronly|append"
+order write f before
+order fsync f
+order write l more
+cut
+is "fail: what was confirmed is not named" "$(named file) $(named other)" "0 0"
+ok "fail: what was not is" await says err "'/srv/work/log' of the target"
+order fsync f
+is "fail: fsync says EIO" "$(said_last)" "-1 EIO"
+order write o after
+ok "fail: what is written later is named" await says err "'/srv/work/other' of the target"
+writer_ends "fail"
+
 # ---- ends ---------------------------------------------------------------------------------------------------------------------
 
 # A killed guest: what it has written is in the target.

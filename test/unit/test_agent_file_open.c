@@ -473,10 +473,12 @@ static void appends_go_to_the_end_of_the_time(void **state)
 	ask(FILE_WRITE | FILE_APPEND, "/f");
 	await("opened(0,0) eof ");
 	dir_file("f", "123", 0, 0, 0644);
-	handle_say(write_msg(0, "4"));
+	handle_say(write_msg(PROTO_FILE_END, "4"));
+	handle_say(write_msg(1, "X"));
+	handle_say(write_msg(PROTO_FILE_END, "5"));
 	handle_say(sync_msg(1));
 	await("synced(1,0) ");
-	assert_content("f", "1234");
+	assert_content("f", "1X345");
 	end();
 }
 

@@ -3,6 +3,10 @@
  * later. What writeback belongs to are stand-ins. */
 #include "tracer/writeback.c"
 
+#include "tracer/writeback_again.c"
+#include "tracer/writeback_record.c"
+#include "tracer/writeback_sync.c"
+
 #include "tracer/sent.c"
 
 #include <sys/mman.h>
@@ -24,7 +28,7 @@ static unsigned lost;
 static struct {
 	int fd;
 	struct buf in;
-	int files[FILES_MAX]; /* by handle; a descriptor with O_APPEND appends */
+	int files[FILES_MAX]; /* by handle */
 	enum msg_type log[LOG_MAX];
 	uint32_t ids[LOG_MAX];
 	unsigned nlog;
@@ -34,6 +38,16 @@ static struct {
 
 static struct remote_query *synced[LOG_MAX], *last;
 static unsigned nsynced;
+
+static off_t offset_of(int fd, const struct msg *m)
+{
+	struct stat st;
+
+	if (m->file_write.offset != PROTO_FILE_END)
+		return (off_t)m->file_write.offset;
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_size;
+}
 
 static void apply(const struct msg *m)
 {
@@ -47,8 +61,7 @@ static void apply(const struct msg *m)
 	case MSG_file_write:
 		assert_true(fd >= 0);
 		assert_true(bytes->len > 0);
-		assert_int_equal(pwrite(fd, bytes->data, bytes->len, (off_t)m->file_write.offset),
-			bytes->len);
+		assert_int_equal(pwrite(fd, bytes->data, bytes->len, offset_of(fd, m)), bytes->len);
 		agent.bytes += bytes->len;
 		break;
 	case MSG_file_truncate:
@@ -103,17 +116,72 @@ int tree_open_copy(const struct tree *t, int path_fd, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+struct tree_node *tree_node_by_ino(const struct tree *t, uint64_t ino)
+{
+	(void)t;
+	for (unsigned i = 0; i < nnodes; i++) {
+		if (nodes[i]->ino == ino)
+			return nodes[i];
+	}
+	return NULL;
+}
+
 struct tree_node *tree_node(const struct tree *t, int fd)
 {
 	struct stat st;
 
-	(void)t;
 	assert_int_equal(fstat(fd, &st), 0);
-	for (unsigned i = 0; i < nnodes; i++) {
-		if (nodes[i]->ino == st.st_ino)
-			return nodes[i];
-	}
-	return NULL;
+	return tree_node_by_ino(t, st.st_ino);
+}
+
+struct tree_fd_path tree_fd_path(int fd)
+{
+	struct tree_fd_path p;
+
+	snprintf(p.text, sizeof(p.text), "/proc/self/fd/%d", fd);
+	return p;
+}
+
+const char *tree_virtual(const struct tree *t, const char *path)
+{
+	(void)t;
+	return path;
+}
+
+int tree_at(const struct tree *t, const char *path)
+{
+	(void)t;
+	return open(path, O_PATH | O_CLOEXEC);
+}
+
+static unsigned replaced;
+
+int tree_replace(struct tree *t, const char *path)
+{
+	(void)t, (void)path;
+	replaced++;
+	return 0;
+}
+
+static struct remote_query *opening; /* the file_open that was asked last */
+
+int remote_open(struct remote *r, struct remote_query *q, uint32_t want, uint32_t mode,
+	uint64_t known, uint64_t from, const char *path)
+{
+	(void)r, (void)mode, (void)path;
+	*q = (struct remote_query){ .ops = q->ops, .id = 5 };
+	q->msg.type = MSG_file_open;
+	q->msg.file_open.want = want;
+	q->msg.file_open.known = known;
+	q->msg.file_open.from = from;
+	opening = q;
+	return 0;
+}
+
+bool link_may_return(const struct link *l)
+{
+	(void)l;
+	return true;
 }
 
 void tree_written(struct tree_node *node)
@@ -318,6 +386,8 @@ static void file_make(struct file *f, const void *p, size_t n)
 	f->node = calloc(1, sizeof(*f->node));
 	assert_int_equal(fstat(f->copy, &st), 0);
 	f->node->ino = st.st_ino;
+	f->node->attr = (struct file_attr){ .dev = 7, .ino = st.st_ino };
+	tracer.fs.tree.dev = st.st_dev;
 	f->node->version = 1;
 	nodes[nnodes++] = f->node;
 }
@@ -332,7 +402,7 @@ static int open_again(struct file *f, uint32_t handle, int flags)
 	want |= flags & O_TRUNC ? FILE_TRUNC : 0;
 	want |= (flags & O_ACCMODE) == O_RDWR ? FILE_READ : 0;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->theirs);
-	agent.files[handle] = open(path, O_RDWR | O_CLOEXEC | (flags & (O_APPEND | O_TRUNC)));
+	agent.files[handle] = open(path, O_RDWR | O_CLOEXEC | (flags & O_TRUNC));
 	assert_true(agent.files[handle] >= 0);
 	if (flags & O_TRUNC)
 		assert_int_equal(truncate(f->name[0], 0), 0);
@@ -567,6 +637,52 @@ static void an_append_handle_gets_what_was_added(void **state)
 	n = pread(f.theirs, line, sizeof(line), 7 + 500 * 11);
 	assert_int_equal(n, 12);
 	assert_memory_equal(line, "theirs\nours\n", 12);
+	file_gone(&f);
+}
+
+/* By a mapping, or when O_APPEND was taken away (fcntl(2)). */
+static void what_is_changed_in_place_of_an_appended_file_is_sent(void **state)
+{
+	char is[64] = "";
+	struct file f;
+	char *map;
+
+	(void)state;
+	file_make(&f, "0123456789", 10);
+	file_open(&f, 1, O_RDWR | O_APPEND);
+	guest_writes(&f, "ab", 2);
+	turn_until(is_same_file(&f));
+	assert_int_equal(fcntl(f.fd, F_SETFL, 0), 0);
+	assert_int_equal(pwrite(f.fd, "X", 1, 3), 1);
+	assert_int_equal(fcntl(f.fd, F_SETFL, O_APPEND), 0);
+	guest_writes(&f, "cd", 2);
+	turn_until(is_same_file(&f));
+	map = mmap(NULL, 10, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	map[5] = 'Y';
+	munmap(map, 10);
+	writeback_process_ends(wb);
+	turn_until(is_same_file(&f));
+	/* And what others have added stays. */
+	assert_int_equal(pwrite(f.theirs, "theirs", 6, 14), 6);
+	guest_writes(&f, "ours", 4);
+	close_fd(&f.fd);
+	turn_until(!f.node->writeback);
+	assert_int_equal(pread(f.theirs, is, sizeof(is) - 1, 0), 24);
+	assert_string_equal(is, "012X4Y6789abcdtheirsours");
+	file_gone(&f);
+}
+
+static void an_appended_hole_is_sent_as_zeros(void **state)
+{
+	struct file f;
+
+	(void)state;
+	file_make(&f, "x", 1);
+	file_open(&f, 1, O_RDWR | O_APPEND);
+	assert_int_equal(ftruncate(f.fd, 3 * SENT_BLOCK), 0);
+	guest_writes(&f, "end", 3);
+	turn_until(is_same_file(&f));
 	file_gone(&f);
 }
 
@@ -915,7 +1031,7 @@ static void file_written(struct file *f)
 	f->node->has_content = true;
 	file_open(f, 1, O_RDWR);
 	guest_writes(f, "guest", 5);
-	turn_until(is_same_file(f) && !writeback_has_unsent(f->node));
+	turn_until(is_same_file(f) && !writeback_has_unsent(f->node->writeback));
 	forget_log();
 }
 
@@ -931,10 +1047,10 @@ static void what_the_target_changed_is_taken(void **state)
 	assert_int_equal(take(&f, writeback_mark(wb)), 1);
 	assert_true(is_same_file(&f));
 	assert_int_equal(ftruncate(f.theirs, SENT_BLOCK + 10), 0);
-	turn_until(!writeback_has_unsent(f.node));
+	turn_until(!writeback_has_unsent(f.node->writeback));
 	assert_int_equal(take(&f, writeback_mark(wb)), 1);
 	assert_true(is_same_file(&f));
-	turn_until(!writeback_has_unsent(f.node));
+	turn_until(!writeback_has_unsent(f.node->writeback));
 	assert_int_equal(agent.bytes, 0); /* it is nothing new to the target */
 	assert_int_equal(pwrite(f.fd, "guest", 5, 200), 5);
 	turn_until(is_same_file(&f));
@@ -998,8 +1114,8 @@ static void a_copy_that_is_added_to_gets_its_content(void **state)
 	assert_int_equal(take(&f, writeback_mark(wb)), 0);
 	turn_until(is_same_file(&f));
 	f.node->has_content = true;
-	assert_int_equal(pwrite(agent.files[1], "target\n", 7, 0), 7); /* it appends */
-	turn_until(!writeback_has_unsent(f.node));
+	assert_int_equal(pwrite(agent.files[1], "target\n", 7, 13), 7);
+	turn_until(!writeback_has_unsent(f.node->writeback));
 	assert_int_equal(take(&f, writeback_mark(wb)), 1);
 	guest_writes(&f, "third\n", 6);
 	turn_until(is_same_file(&f));
@@ -1235,8 +1351,21 @@ static void lose_link(void *data)
 	mux_fail(mux, EIO, "test");
 }
 
+static void break_link(void *data)
+{
+	(void)data;
+	writeback_link_broken(wb);
+}
+
+static void write_to(void *data)
+{
+	guest_writes(data, "y", 1);
+	writeback_before_send(wb);
+}
+
 static void a_lost_link_is_said_of_what_was_not_sent(void **state)
 {
+	struct call c = { .tracer = &tracer };
 	struct file f, g;
 
 	(void)state;
@@ -1247,13 +1376,251 @@ static void a_lost_link_is_said_of_what_was_not_sent(void **state)
 	guest_writes(&f, "x", 1);
 	assert_non_null(strstr(said(lose_link, NULL), "may not be what the program wrote"));
 	assert_int_equal(lost, 1);
+	assert_false(f.node->writeback->sent.unsure && g.node->writeback->record->error);
+	assert_true(writeback_sync(wb, &c, g.fd));
+	assert_int_equal(answer, -EIO);
+	assert_non_null(strstr(said(write_to, &g), "may not be what the program wrote"));
+	writeback_finish(wb);
+	turn_until(!writeback_is_sending(wb));
 	assert_null(f.node->writeback);
 	assert_null(g.node->writeback);
-	writeback_finish(wb);
-	unit_run(&tracer.loop, 0);
-	assert_false(writeback_is_sending(wb));
+	assert_int_equal(agent.nlog, 0);
 	file_gone(&f);
 	file_gone(&g);
+}
+
+/* It had its place on the link, and no more. */
+static void a_lost_link_is_said_of_what_waited(void **state)
+{
+	struct file f;
+
+	(void)state;
+	file_make(&f, "", 0);
+	file_open(&f, 1, O_WRONLY);
+	guest_writes(&f, "x", 1);
+	writeback_before_send(wb);
+	assert_non_null(strstr(said(lose_link, NULL), "may not be what the program wrote"));
+	file_gone(&f);
+}
+
+static void who_waits_for_all_does_not_hear_of_a_file_that_is_cut_off(void **state)
+{
+	struct call c = { .tracer = &tracer };
+	struct file f;
+
+	(void)state;
+	file_make(&f, "", 0);
+	file_open(&f, 1, O_WRONLY);
+	said(lose_link, NULL);
+	assert_true(writeback_sync(wb, &c, -1));
+	assert_true(continued);
+	file_gone(&f);
+}
+
+/* Nobody else can see it. */
+static void a_file_without_a_name_stays_here(void **state)
+{
+	struct file f;
+
+	(void)state;
+	file_make(&f, "", 0);
+	file_open(&f, 1, O_RDWR);
+	guest_writes(&f, "x", 1);
+	f.node->gone = true;
+	assert_string_equal(said(break_link, NULL), "");
+	assert_null(f.node->writeback);
+	file_gone(&f);
+}
+
+/* --- a new link --- */
+
+#define PIECE ((ssize_t)10007)
+
+/* The agent opens the target's file again, and sends its content in pieces of whatever size. */
+static void open_on_new_link(const struct file *f, uint64_t ino)
+{
+	static uint8_t bytes[1 << 20];
+	uint64_t from = opening->msg.file_open.from;
+	struct file_attr attr = { .mode = S_IFREG | 0644, .dev = 7, .ino = ino };
+	struct remote_found found = { .attr = &attr, .path = "/target/file" };
+	ssize_t n = pread(f->theirs, bytes, sizeof(bytes), (off_t)from);
+	struct remote_query *q = opening;
+	struct stat st;
+
+	agent.files[5] = fcntl(f->theirs, F_DUPFD_CLOEXEC, 0);
+	q->found = true;
+	if (q->msg.file_open.want & FILE_CONTENT)
+		found.content = FILE_BYTES;
+	q->ops->found(q, 0, &found);
+	if (f->node->writeback->state != HANDLE_AWAY)
+		return;
+	for (ssize_t at = 0; at < n; at += PIECE)
+		q->ops->data(q, from + (uint64_t)at, bytes + at, (size_t)MIN(n - at, PIECE));
+	assert_int_equal(fstat(f->theirs, &st), 0);
+	q->ops->end(q, 0, (uint64_t)st.st_size, 0);
+}
+
+static void open_as_it_was(void *data)
+{
+	const struct file *f = data;
+
+	open_on_new_link(f, f->node->ino);
+}
+
+static const char *new_link_of(struct file *f)
+{
+	return said(open_as_it_was, f);
+}
+
+#define TEXT_SIZE (3 * SENT_BLOCK + 100)
+
+/* What is there on the new link, and whether the guest's file goes on: after the guest has written
+ * 'x' up to TEXT_SIZE of which `sure` bytes are known to have arrived. */
+static void a_file_goes_on_if_it_is_as_it_was_left(void **state)
+{
+	static const struct {
+		const char *what;
+		size_t sure, size; /* the target's */
+		off_t at;          /* where it has another byte, or -1 */
+		bool goes_on;
+	} rows[] = {
+		{ "as it was", TEXT_SIZE, TEXT_SIZE, -1, true },
+		{ "its end has not arrived", 0, 2 * SENT_BLOCK + 50, -1, true },
+		{ "nothing has arrived", 0, 0, -1, true },
+		{ "a whole block has not arrived", SENT_BLOCK, 2 * SENT_BLOCK, -1, true },
+		{ "it was cut", TEXT_SIZE, TEXT_SIZE - 1, -1, false },
+		{ "it was cut to nothing", 1, 0, -1, false },
+		{ "it has got more", 0, TEXT_SIZE + 1, -1, false },
+		{ "it has got blocks more", 0, TEXT_SIZE + SENT_BLOCK, -1, false },
+		{ "it has a hole behind", TEXT_SIZE, TEXT_SIZE + (1 << 18), -1, false },
+		{ "its first byte is another", 0, TEXT_SIZE, 0, false },
+		{ "a byte in the middle is another", 0, TEXT_SIZE, SENT_BLOCK + 7, false },
+		{ "its last byte is another", 0, TEXT_SIZE, TEXT_SIZE - 1, false },
+		{ "the last that has arrived is another", 0, SENT_BLOCK + 8, SENT_BLOCK + 7,
+			false },
+	};
+	uint8_t *bytes = malloc(TEXT_SIZE);
+
+	(void)state;
+	assert_non_null(bytes);
+	memset(bytes, 'x', TEXT_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct writeback_file *w;
+		const char *text;
+		struct file f;
+
+		file_make(&f, "", 0);
+		file_open(&f, 1, O_RDWR);
+		guest_writes(&f, bytes, TEXT_SIZE);
+		turn_until(is_same_file(&f) && !writeback_has_unsent(f.node->writeback));
+		w = f.node->writeback;
+		w->sent.sure = rows[i].sure;
+		w->sent.unsure = rows[i].sure < TEXT_SIZE;
+		replaced = 0;
+		writeback_link_broken(wb);
+		assert_int_equal(pwrite(f.fd, "later", 5, 100), 5);
+		assert_int_equal(ftruncate(f.theirs, (off_t)rows[i].size), 0);
+		if (rows[i].at >= 0)
+			assert_int_equal(pwrite(f.theirs, "?", 1, rows[i].at), 1);
+		text = new_link_of(&f);
+		if ((w->state == HANDLE_OPEN) != rows[i].goes_on)
+			fail_msg("%s: it goes on: %d", rows[i].what, w->state == HANDLE_OPEN);
+		assert_int_equal(*text == '\0', rows[i].goes_on);
+		assert_int_equal(replaced, !rows[i].goes_on);
+		turn_until(!rows[i].goes_on || is_same_file(&f));
+		close_fd(&f.fd);
+		turn_until(!f.node->writeback);
+		file_gone(&f);
+		free(f.node);
+		nnodes = 0;
+		forget_log();
+	}
+	free(bytes);
+}
+
+/* Of what is added to, what others have added to it does not matter; but what of ours was on its
+ * way must be known. */
+static void a_file_that_is_added_to_goes_on(void **state)
+{
+	static const struct {
+		bool unsure;
+		const char *theirs, *then;
+	} rows[] = {
+		{ false, "first\nsecond\n", "first\nsecond\nthird\n" },
+		{ false, "first\nsecond\ntheirs\n", "first\nsecond\ntheirs\nthird\n" },
+		{ false, "", "third\n" },
+		{ true, "first\nsecond\n", "first\nsecond\nthird\n" },
+		{ true, "first\nsec", "first\nsecond\nthird\n" },
+		{ true, "first\n", "first\nsecond\nthird\n" },
+		{ true, "first\ntheirs\n", "first\ntheirs\n" },
+		{ true, "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char is[64] = "";
+		struct file f;
+
+		file_make(&f, "first\n", 6);
+		file_open(&f, 1, O_WRONLY | O_APPEND);
+		guest_writes(&f, "second\n", 7);
+		turn_until(is_same_file(&f) && !writeback_has_unsent(f.node->writeback));
+		if (!rows[i].unsure)
+			sent_sure(&f.node->writeback->sent);
+		writeback_link_broken(wb);
+		guest_writes(&f, "third\n", 6);
+		assert_int_equal(ftruncate(f.theirs, 0), 0);
+		assert_int_equal(pwrite(f.theirs, rows[i].theirs, strlen(rows[i].theirs), 0),
+			strlen(rows[i].theirs));
+		new_link_of(&f);
+		close_fd(&f.fd);
+		turn_until(!f.node->writeback);
+		assert_true(pread(f.theirs, is, sizeof(is) - 1, 0) >= 0);
+		assert_string_equal(is, rows[i].then);
+		file_gone(&f);
+		free(f.node);
+		nnodes = 0;
+		forget_log();
+	}
+}
+
+static void another_file_of_that_name_is_left_alone(void **state)
+{
+	struct file f;
+
+	(void)state;
+	file_make(&f, "text", 4);
+	file_open(&f, 1, O_RDWR);
+	writeback_link_broken(wb);
+	guest_writes(&f, "mine", 4);
+	open_on_new_link(&f, f.node->ino + 1);
+	assert_int_equal(f.node->writeback->state, HANDLE_GONE);
+	turn_until(count_of(MSG_file_close) == 1);
+	close_fd(&f.fd);
+	turn_until(!f.node->writeback);
+	assert_int_equal(count_of(MSG_file_write), 0);
+	file_gone(&f);
+}
+
+/* The guest's open has its own answer, which may come first. */
+static void an_open_that_cuts_while_the_link_was_away(void **state)
+{
+	struct file f;
+	int other;
+
+	(void)state;
+	file_make(&f, "text", 4);
+	file_open(&f, 1, O_WRONLY);
+	guest_writes(&f, "more than", 9);
+	turn_until(is_same_file(&f));
+	writeback_link_broken(wb);
+	other = open_again(&f, 2, O_WRONLY | O_TRUNC);
+	assert_int_equal(write(other, "new", 3), 3);
+	new_link_of(&f);
+	assert_int_equal(f.node->writeback->state, HANDLE_OPEN);
+	turn_until(is_same_file(&f));
+	close(other);
+	file_gone(&f);
 }
 
 static void records_are_bounded(void **state)
@@ -1286,6 +1653,8 @@ int main(void)
 		test(changes_during_a_pass_are_not_missed),
 		test(of_a_log_lines_are_sent),
 		test(an_append_handle_gets_what_was_added),
+		test(what_is_changed_in_place_of_an_appended_file_is_sent),
+		test(an_appended_hole_is_sent_as_zeros),
 		test(a_file_opened_for_appending_and_otherwise),
 		test(a_file_opened_otherwise_while_it_is_sent),
 		test(an_appended_file_is_cut),
@@ -1315,6 +1684,13 @@ int main(void)
 		test(the_end_without_files_does_not_wait),
 		test(a_failure_is_said_and_at_the_end_again),
 		test(a_lost_link_is_said_of_what_was_not_sent),
+		test(a_lost_link_is_said_of_what_waited),
+		test(who_waits_for_all_does_not_hear_of_a_file_that_is_cut_off),
+		test(a_file_without_a_name_stays_here),
+		test(a_file_goes_on_if_it_is_as_it_was_left),
+		test(a_file_that_is_added_to_goes_on),
+		test(another_file_of_that_name_is_left_alone),
+		test(an_open_that_cuts_while_the_link_was_away),
 		test(records_are_bounded),
 	};
 

@@ -31,6 +31,10 @@ void fs_before_send(__attribute__((unused)) struct fs *fs)
 {
 }
 
+void fs_link_broken(__attribute__((unused)) struct fs *fs)
+{
+}
+
 void tracer_link_lost(__attribute__((unused)) struct tracer *tr)
 {
 }
