@@ -26,6 +26,9 @@ $(FUZZ_DIR)/fuzz_%: test/fuzz/fuzz_%.c $(FUZZ_DIR)/common.a
 	$(Q)$(FUZZ_C) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_DIR)/common.a $(FUZZ_LIBS)
 
 $(FUZZ_DIR)/fuzz_dns: FUZZ_LIBS := -lpcre2-8 -lresolv
+$(FUZZ_DIR)/fuzz_context: FUZZ_LIBS := -lpcre2-8
+
+$(FUZZ_DIR)/fuzz_context.run: FUZZ_FLAGS := -max_len=4096
 
 $(FUZZ_DIR)/seeds $(FUZZ_DIR)/seeds_dns: $(FUZZ_DIR)/%: test/fuzz/%.c $(FUZZ_DIR)/common.a
 	$(Q)$(FUZZ_C) -fsanitize=address,undefined -o $@ $< $(FUZZ_DIR)/common.a
@@ -47,7 +50,7 @@ $(FUZZ_DIR)/fuzz_dns.run: $(FUZZ_DIR)/seed-dns
 $(FUZZ:%=%.run): $(FUZZ_DIR)/fuzz_%.run: $(FUZZ_DIR)/fuzz_%
 	$(Q)mkdir -p $(FUZZ_DIR)/corpus-$*
 	$(Q)$< -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
-		-artifact_prefix=$(FUZZ_DIR)/$*- -print_final_stats=1 \
+		-artifact_prefix=$(FUZZ_DIR)/$*- -print_final_stats=1 $(FUZZ_FLAGS) \
 		$(FUZZ_DIR)/corpus-$* $$(ls -d $(FUZZ_DIR)/seed-$* 2>/dev/null) >$<.log 2>&1 || \
 		{ tail -60 $<.log; exit 1; }
 	$(Q)sed -n 's/^stat::number_of_executed_units: */fuzz_$*: no failure, runs: /p' $<.log
