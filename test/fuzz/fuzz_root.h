@@ -27,7 +27,7 @@ static void check(bool ok, const char *what)
 		err(1, "%s", what);
 }
 
-static void require(bool ok)
+__attribute__((noinline)) static void require(bool ok)
 {
 	if (!ok)
 		abort();
