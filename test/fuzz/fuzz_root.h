@@ -7,6 +7,7 @@
 #include <err.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -33,13 +34,36 @@ __attribute__((noinline)) static void require(bool ok)
 		abort();
 }
 
+static void put_line(const char *path, const char *line)
+{
+	cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	check(fd >= 0 && write(fd, line, strlen(line)) == (ssize_t)strlen(line), path);
+}
+
+/* With the right to mount; who is not root is the same in a user namespace of his own. */
+static void leave_namespaces(void)
+{
+	uid_t uid = geteuid();
+	char users[32], groups[32];
+
+	snprintf(users, sizeof(users), "%u %u 1", uid, uid);
+	snprintf(groups, sizeof(groups), "%u %u 1", getegid(), getegid());
+	check(unshare(CLONE_NEWNS | (uid ? CLONE_NEWUSER : 0)) == 0, "unshare");
+	if (!uid)
+		return;
+	put_line("/proc/self/uid_map", users);
+	put_line("/proc/self/setgroups", "deny");
+	put_line("/proc/self/gid_map", groups);
+}
+
 /* Once, before anything is open for writing. */
 static void protect_machine(void)
 {
 	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY, .propagation = MS_PRIVATE };
 	cleanup_fd int own = -1;
 
-	check(unshare(CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0)) == 0, "unshare");
+	leave_namespaces();
 	own = open_tree(AT_FDCWD, FUZZ_DIR, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	check(mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &readonly, sizeof(readonly)) == 0,
 		"mount_setattr");
