@@ -4,13 +4,11 @@
  * What is found is what the kernel finds beneath that root, or its errno; its canonical path leads
  * to it again; and a directory and a name in it lead to what the whole path names. The tree is in a
  * file system that is mounted nowhere, and goes with the process. */
-#include <err.h>
-#include <linux/mount.h>
-#include <sched.h>
-
 #include "agent/creds.c"
 #include "agent/resolve.c"
 #include "agent/target.c"
+
+#include "fuzz_root.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,61 +16,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct target target = TARGET_NONE;
 static struct stat outside;
 
-/* Each byte of the input is one of these, or itself. */
-static const char *const tokens[] = { "/", "/", "/", "//", "/.", "/..", "/../", "/d", "/d/e", "/f",
-	"/abs", "/rel", "/up", "/out", "/loop", "/long", "/dangling", "/x (deleted)", "/fifo",
-	"/closed/", "/ab/", "/self", "/no", "f", "e", "." };
-
-static void check(bool ok, const char *what)
-{
-	if (!ok)
-		err(1, "%s", what);
-}
-
-static int make_fs(void)
-{
-	int fs, mnt;
-
-	if (geteuid() != 0)
-		check(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0, "unshare");
-	fs = (int)syscall(SYS_fsopen, "tmpfs", 0);
-	check(fs >= 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0,
-		"tmpfs");
-	mnt = (int)syscall(SYS_fsmount, fs, 0, 0);
-	check(mnt >= 0, "fsmount");
-	close(fs);
-	return mnt;
-}
-
-static void make_links(int root)
-{
-	static const char *const links[][2] = { { "abs", "/d/e" }, { "rel", "d/../d" },
-		{ "up", "../../../../d/f" }, { "out", "../outside" }, { "d/out", "/../outside" },
-		{ "d/e/out", "../../../outside" }, { "loop", "loop2" }, { "loop2", "loop/" },
-		{ "long", "d/e/../../abs/../../abs/../../long2" }, { "long2", "rel/rel2/f" },
-		{ "d/rel2", "e/.." }, { "dangling", "/nowhere" }, { "self", "." },
-		{ "d/abs", "/abs/" }, { "ab", "/../../self/self/d/e/../" } };
-
-	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
-		check(symlinkat(links[i][1], root, links[i][0]) == 0, links[i][0]);
-}
-
 int LLVMFuzzerInitialize(__attribute__((unused)) int *argc, __attribute__((unused)) char ***argv)
 {
-	int fs = make_fs();
+	int fs;
 
-	check(mkdirat(fs, "root", 0755) == 0 && mknodat(fs, "outside", S_IFREG | 0600, 0) == 0 &&
-			fstatat(fs, "outside", &outside, 0) == 0,
-		"outside");
-	target.root = openat(fs, "root", O_PATH | O_CLOEXEC);
-	check(mkdirat(target.root, "d", 0755) == 0 && mkdirat(target.root, "d/e", 0755) == 0 &&
-			mkdirat(target.root, "closed", 0) == 0 &&
-			mknodat(target.root, "f", S_IFREG | 0600, 0) == 0 &&
-			mknodat(target.root, "d/f", S_IFREG | 0600, 0) == 0 &&
-			mknodat(target.root, "d/e/x (deleted)", S_IFREG | 0600, 0) == 0 &&
-			mknodat(target.root, "fifo", S_IFIFO | 0600, 0) == 0,
-		"files");
-	make_links(target.root);
+	protect_machine();
+	fs = make_fs();
+	target.root = make_root(fs);
+	check(fstatat(fs, "outside", &outside, 0) == 0, "outside");
 	close(fs);
 	return 0;
 }
@@ -99,22 +50,6 @@ static bool same(int a, int b)
 		return a == b;
 	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_ino == y.st_ino &&
 	       x.st_dev == y.st_dev && x.st_ino != outside.st_ino;
-}
-
-static void require(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static bool is_canonical(const char *path)
-{
-	size_t n = strlen(path);
-
-	return path[0] == '/' && !strstr(path, "//") && !strstr(path, "/./") &&
-	       !strstr(path, "/../") && (n == 1 || path[n - 1] != '/') &&
-	       (n < 2 || strcmp(path + n - 2, "/.") != 0) &&
-	       (n < 3 || strcmp(path + n - 3, "/..") != 0);
 }
 
 static void try_path(const char *path, int flags)
