@@ -62,14 +62,6 @@ int handle_add(struct handles *h, uint32_t id, int fd)
 	return 0;
 }
 
-void handle_drop(struct handles *h, uint32_t id)
-{
-	struct handle *file = find(h, id);
-
-	if (file)
-		drop(h, file);
-}
-
 bool handle_is_open(const struct handles *h, uint32_t id)
 {
 	return find(h, id);

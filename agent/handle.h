@@ -22,9 +22,6 @@ void handles_done(struct handles *h);
 /* handle_add() - fd is taken. 0; -EMFILE, -ENOMEM, and fd is still the caller's. */
 int handle_add(struct handles *h, uint32_t id, int fd);
 
-/* handle_drop() - close it; nothing is done for an unknown one. */
-void handle_drop(struct handles *h, uint32_t id);
-
 bool handle_is_open(const struct handles *h, uint32_t id);
 
 /* handle_message() - file_write, file_truncate, file_sync or file_close. For an unknown handle only

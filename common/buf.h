@@ -25,7 +25,7 @@ static inline size_t buf_len(const struct buf *b)
 
 static inline uint8_t *buf_head(struct buf *b)
 {
-	return b->data + b->head;
+	return b->head ? b->data + b->head : b->data; /* which may be NULL */
 }
 
 /* buf_reserve() - make room for n bytes and return where they go, or NULL: past the bound, or no

@@ -202,9 +202,9 @@ static int add_remote(
 {
 	int r = 0;
 
-	for (const char *end = remote + n; remote < end && r == 0;) {
-		size_t len = strnlen(remote, (size_t)(end - remote));
-		cleanup_free char *text = strndup(remote, len);
+	for (size_t at = 0, len; at < n && r == 0; at += len + 1) {
+		len = strnlen(remote + at, n - at);
+		cleanup_free char *text = strndup(remote + at, len);
 		cleanup_free char *name = text ? name_of(text) : NULL;
 
 		if (!name) {
@@ -213,7 +213,6 @@ static int add_remote(
 			r = add(vs, text, e);
 			text = NULL;
 		}
-		remote += len + 1;
 	}
 	return r;
 }

@@ -30,8 +30,7 @@ void fetch_init(struct fetch *f, struct fs *fs, void (*done)(struct fetch *f, in
 }
 
 int fetch_start(struct fetch *f, uint32_t want, __attribute__((unused)) uint32_t mode,
-	__attribute__((unused)) uint64_t from,
-	__attribute__((unused)) const char *path)
+	__attribute__((unused)) uint64_t from, __attribute__((unused)) const char *path)
 {
 	if (tracer.link.mux.lost)
 		return -EIO;
