@@ -100,7 +100,7 @@ static int set_append(int fd, bool on)
 	return fcntl(fd, F_SETFL, flags ^ O_APPEND) < 0 ? -errno : 0;
 }
 
-static int do_write(const struct handle *file, const struct msg *m)
+static int handle_write(const struct handle *file, const struct msg *m)
 {
 	const struct msg_file_write *w = &m->file_write;
 	bool at_end = w->offset == PROTO_FILE_END;
@@ -109,12 +109,12 @@ static int do_write(const struct handle *file, const struct msg *m)
 	return r < 0 ? r : write_all(file->fd, w->bytes.data, w->bytes.len, at_end ? 0 : w->offset);
 }
 
-static int do_truncate(const struct handle *file, const struct msg *m)
+static int handle_truncate(const struct handle *file, const struct msg *m)
 {
 	return ftruncate(file->fd, (off_t)m->file_truncate.size) < 0 ? -errno : 0;
 }
 
-static int do_sync(const struct handle *file, __attribute__((unused)) const struct msg *m)
+static int handle_sync(const struct handle *file, __attribute__((unused)) const struct msg *m)
 {
 	return fsync(file->fd) < 0 ? -errno : 0;
 }
@@ -150,12 +150,12 @@ static void note_failure(struct handles *h, struct handle *file, uint32_t id, in
 
 static void got_write(struct handles *h, struct handle *file, const struct msg *m)
 {
-	note_failure(h, file, m->id, as_target(h, file, m, do_write));
+	note_failure(h, file, m->id, as_target(h, file, m, handle_write));
 }
 
 static void got_truncate(struct handles *h, struct handle *file, const struct msg *m)
 {
-	note_failure(h, file, m->id, as_target(h, file, m, do_truncate));
+	note_failure(h, file, m->id, as_target(h, file, m, handle_truncate));
 }
 
 static void tell_synced(
@@ -178,7 +178,7 @@ static void tell_synced(
 
 static void got_sync(struct handles *h, struct handle *file, const struct msg *m)
 {
-	int r = as_target(h, file, m, do_sync);
+	int r = as_target(h, file, m, handle_sync);
 	int error = file->error ? file->error : file_error(r);
 
 	file->error = 0;
