@@ -58,11 +58,6 @@ static bool is_settled(const struct stat *st)
 	return timespec_to_ns(now) - timespec_to_ns(st->st_ctim) > FILE_SETTLED_NS;
 }
 
-bool file_may_differ(const struct stat *st, int64_t ctime)
-{
-	return timespec_to_ns(st->st_ctim) != ctime || !is_settled(st);
-}
-
 /* File systems whose files are made up as they are read. They have no blocks, so that few others
  * need to be asked. */
 static bool is_made_up(int fd, const struct stat *st)

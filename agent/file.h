@@ -19,9 +19,6 @@ struct file_attr file_attr_of(const struct creds *c, const struct stat *st);
 uint64_t file_flags(int fd);
 uint64_t file_flags_at(int dir, const char *name);
 
-/* file_may_differ() - it may have changed since its ctime was this one, in ns. */
-bool file_may_differ(const struct stat *st, int64_t ctime);
-
 /* file_version() - a number for what the file holds, from what stat(2) said of fd at the time:
  * equal ones mean equal content. 0, which equals nothing: the content may change, or has just been
  * changed, without a trace. */

@@ -256,10 +256,13 @@ static int watch_add(struct watches *w, uint32_t id, const char *path, struct st
 	return 0;
 }
 
-/* The client is told of what happened before that. */
+/* The client is told of what happened before that. Before Linux 6.13 two changes within one tick of
+ * the clock have the same time. */
 static void compare(struct watches *w, const struct msg *m, const struct stat *st)
 {
-	if (!m->file_watch.ctime || !file_may_differ(st, (int64_t)m->file_watch.ctime))
+	uint64_t known = m->file_watch.ctime;
+
+	if (!known || known == (uint64_t)timespec_to_ns(st->st_ctim))
 		return;
 	happened(w, find(w, m->id), FILE_EVENT_CONTENT, "");
 	serve(w);
