@@ -1197,6 +1197,30 @@ static void a_barrier_compares_mapped_memory(void **state)
 	file_gone(&f);
 }
 
+/* The answer is about what was sent before the question. */
+static void a_barrier_does_not_confirm_what_was_sent_after_it(void **state)
+{
+	struct call c = { .tracer = &tracer };
+	struct writeback_file *w;
+	struct file f;
+
+	(void)state;
+	file_begin(&f, "first\n", 6, O_WRONLY | O_APPEND);
+	w = f.node->writeback;
+	guest_writes(&f, "second\n", 7);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(writeback_sync(wb, &c, f.fd));
+		turn_until(count_of(MSG_file_sync) == i + 1);
+		if (i == 0)
+			guest_writes(&f, "third\n", 6);
+		turn_until(is_same_file(&f) && !writeback_has_unsent(w));
+		answer_sync(i, 0);
+		assert_int_equal(w->sent.unsure, i == 0);
+		assert_int_equal(w->sent.sure, i == 0 ? 6 : 19);
+	}
+	file_gone(&f);
+}
+
 static void a_barrier_for_all(void **state)
 {
 	struct call c = { .tracer = &tracer };
@@ -1710,6 +1734,7 @@ int main(void)
 		test(a_copy_that_is_added_to_gets_its_content),
 		test(what_was_cut_off_a_copy_does_not_come_back),
 		test(a_barrier_compares_mapped_memory),
+		test(a_barrier_does_not_confirm_what_was_sent_after_it),
 		test(a_barrier_for_all),
 		test(a_barrier_whose_thread_goes_away),
 		test(a_file_that_is_not_written_to_needs_no_barrier),
