@@ -102,6 +102,17 @@ provide full.py full.py
 writes "no number is left for a descriptor" $python $T/bin/full.py
 writes "Java" java -cp $T/bin Tour write /srv/work
 
+cat >$T/cut.py <<'END'
+import os
+for path in (f"/srv/work/cut{i}" for i in range(10)):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, b"a" * 100)
+    os.truncate(path, 0)
+    os.write(fd, b"b" * 150)
+END
+provide cut.py cut.py
+writes "truncate(2) of a file that is added to" $python $T/bin/cut.py
+
 # shellcheck disable=SC2016
 {
 	writes "redirections" bash -c 'cd /srv/work; echo one >new; echo two >>new; echo three >>log; : >file; cat <new >copy
