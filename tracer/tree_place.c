@@ -215,14 +215,15 @@ static int find_prefix(struct tree *t)
 	return 0;
 }
 
+/* Whatever the umask, which is the guest's. */
 static int make_dir(int base, const char *name, mode_t mode)
 {
-	int fd;
+	cleanup_fd int fd = -1;
 
 	if (mkdirat(base, name, mode) < 0)
 		return -errno;
 	fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return fd < 0 || fchmod(fd, mode) < 0 ? -errno : take_fd(&fd);
 }
 
 /* What is inside. */

@@ -1251,6 +1251,22 @@ static void test_left_over(void **state)
 	end();
 }
 
+/* The mask is the guest's: who it becomes has to go through the directories all the same. */
+static void test_umask(void **state)
+{
+	struct file_attr attr = attr_of(S_IFREG | 0644, 1, 0);
+	mode_t mask = umask(077);
+
+	(void)state;
+	begin_at("/tmp");
+	put("/d/file", &attr);
+	umask(mask);
+	assert_int_equal(stat_of("/").st_mode, S_IFDIR | 0755);
+	assert_int_equal(stat_of("/d").st_mode, S_IFDIR | 0755);
+	assert_int_equal(stat_of("/d/file").st_mode, S_IFREG | 0644);
+	end();
+}
+
 static void assert_refused(const char *dir, const char *because)
 {
 	struct tree t;
@@ -1386,6 +1402,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_left_over),
+		cmocka_unit_test(test_umask),
 		cmocka_unit_test(test_bad_places),
 		cmocka_unit_test(test_usual_places),
 		cmocka_unit_test(test_mounted),
