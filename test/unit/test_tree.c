@@ -1303,7 +1303,8 @@ static void test_bad_places(void **state)
 	rmdir(dir);
 }
 
-/* In this order, and not where nothing can be executed. */
+/* In this order, and not where nothing can be executed, or where root's programs cannot go when they
+ * have become other users. */
 static void test_usual_places(void **state)
 {
 	char run[] = "/tmp/tree-test.XXXXXX", tmp[] = "/tmp/tree-test.XXXXXX";
@@ -1313,8 +1314,13 @@ static void test_usual_places(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(run));
 	assert_non_null(mkdtemp(tmp));
+	assert_int_equal(chmod(tmp, 0711), 0);
 	setenv("XDG_RUNTIME_DIR", run, 1);
 	setenv("TMPDIR", tmp, 1);
+	assert_int_equal(tree_open(&t, NULL, 1, 1, &e), 0);
+	assert_int_equal(strncmp(t.prefix, t.privileged ? tmp : run, strlen(run)), 0);
+	tree_close(&t);
+	assert_int_equal(chmod(run, 0711), 0);
 	assert_int_equal(tree_open(&t, NULL, 1, 1, &e), 0);
 	assert_int_equal(strncmp(t.prefix, run, strlen(run)), 0);
 	tree_close(&t);
