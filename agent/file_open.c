@@ -137,7 +137,7 @@ static int check_rights(const struct request *q, const struct opened *o)
 	if (!rights)
 		return 0;
 	if (rights & X_OK && !may_run)
-		return -EACCES;
+		return S_ISLNK(o->st.st_mode) ? -ELOOP : -EACCES;
 	return faccessat(o->place, "", rights, AT_EMPTY_PATH | AT_EACCESS) < 0 ? -errno : 0;
 }
 

@@ -43,11 +43,14 @@ static void copy_size(struct fs *fs, const struct change *ch, const struct remot
 	cleanup_fd int copy = tree_at(&fs->tree, found->path);
 	struct tree_node *node = copy < 0 ? NULL : tree_node(&fs->tree, copy);
 	cleanup_fd int fd = node ? tree_open_copy(&fs->tree, copy, O_WRONLY | O_CLOEXEC) : -1;
+	int r;
 
 	if (fd < 0)
 		return;
 	node->version = 0;
-	if (ftruncate(fd, (off_t)ch->a) == 0)
+	if (!writeback_truncate(&fs->writeback, fd, ch->a, &r))
+		r = ftruncate(fd, (off_t)ch->a);
+	if (r == 0)
 		copy_attr(fs, ch, found);
 }
 

@@ -33,28 +33,26 @@ static void stop_filling(struct fetch *f)
 /* --- what is known --- */
 
 /* Of the target's symbolic links the tree has only those that were asked about by themselves. */
-static void note_way(struct fs *fs, struct span asked, uint64_t ino)
+static void note_way(const struct fetch *f, uint64_t ino)
 {
-	uint64_t hash = XXH3_64bits(asked.data, asked.len);
-
-	fs->ways[hash % FETCH_WAYS] = (struct fetch_way){ hash, ino };
+	f->fs->ways[f->way % FETCH_WAYS] = (struct fetch_way){ f->way, ino };
 }
 
-static const struct tree_node *known_node(const struct fs *fs, const char *path)
+static const struct tree_node *known_node(const struct fetch *f, const char *path)
 {
-	uint64_t hash = XXH3_64bits(path, strlen(path));
-	const struct fetch_way *way = &fs->ways[hash % FETCH_WAYS];
+	const struct fs *fs = f->fs;
+	const struct fetch_way *way = &fs->ways[f->way % FETCH_WAYS];
 	cleanup_fd int fd = tree_walk(&fs->tree, path);
 
 	if (fd >= 0)
 		return tree_node(&fs->tree, fd);
-	return way->hash == hash ? tree_node_by_ino(&fs->tree, way->ino) : NULL;
+	return way->hash == f->way ? tree_node_by_ino(&fs->tree, way->ino) : NULL;
 }
 
 /* A version is of one file's content: nothing is lost when it is another file by now. */
-static uint64_t known_version(const struct fs *fs, const char *path)
+static uint64_t known_version(const struct fetch *f, const char *path)
 {
-	const struct tree_node *node = known_node(fs, path);
+	const struct tree_node *node = known_node(f, path);
 
 	return node && node->has_content ? node->version : 0;
 }
@@ -205,7 +203,7 @@ static int begin(struct fetch *f, const struct remote_found *found)
 	f->copy = fs_put(f->fs, found, &node);
 	if (f->copy < 0)
 		return f->copy;
-	note_way(f->fs, f->query.msg.file_open.path, node->ino);
+	note_way(f, node->ino);
 	if (found->content == FILE_UNCHANGED && is_overtaken(f, node))
 		return -ESTALE;
 	if (found->content == FILE_BYTES && is_too_large(f))
@@ -311,9 +309,11 @@ void fetch_init(struct fetch *f, struct fs *fs, void (*done)(struct fetch *f, in
 
 int fetch_start(struct fetch *f, uint32_t want, uint32_t mode, uint64_t from, const char *path)
 {
-	uint64_t known = want & FILE_CONTENT ? known_version(f->fs, path) : 0;
+	uint64_t known;
 	int r;
 
+	f->way = XXH3_64bits(path, strlen(path));
+	known = want & FILE_CONTENT ? known_version(f, path) : 0;
 	f->query = (struct remote_query){ .ops = &fetch_ops, .base = f->base };
 	f->want = want;
 	f->from = from;

@@ -25,6 +25,7 @@ struct fetch {
 	unsigned repeated;
 	uint32_t want; /* enum file_want */
 	uint64_t from;
+	uint64_t way;  /* the hash of the path that was asked for */
 	uint16_t base; /* file_open's */
 	bool watched;  /* of a directory: see struct tree_listing */
 	const char *moved;

@@ -30,6 +30,7 @@
 struct exec {
 	struct fetch_call wait;
 	unsigned path_arg;             /* argv is the next */
+	uint64_t flags;                /* execveat(2)'s */
 	char *script;                  /* the path as it was given, for its interpreter */
 	char *prefix[EXEC_PREFIX_MAX]; /* these stand for argv[0] */
 	unsigned nprefix, depth;
@@ -116,7 +117,10 @@ static int make_vector(struct vector *v, const struct exec *x, uint64_t argv)
 	return add_guest_args(v, x->wait.call, argv);
 }
 
-/* The kernel executes what is at path. */
+/* Which argument of execveat(2) its flags are. */
+#define FLAGS_ARG 4
+
+/* The kernel executes what is at path, by way of links if it is an interpreter's. */
 static void exec_path(struct exec *x, const char *path)
 {
 	struct call *c = x->wait.call;
@@ -136,6 +140,8 @@ static void exec_path(struct exec *x, const char *path)
 		return;
 	}
 	change.pointers = change.args;
+	change.args |= x->flags ? 1U << FLAGS_ARG : 0;
+	change.arg[FLAGS_ARG] = x->flags & ~(uint64_t)AT_SYMLINK_NOFOLLOW;
 	change.arg[argv_arg] = v.pointers_at;
 	change.words_at = v.pointers_at;
 	change.nwords = x->nprefix;
@@ -242,8 +248,9 @@ static void exec_fetched(struct fetch_call *w, int error)
 		exec_copy(x);
 }
 
-static void exec_remote(struct call *c, unsigned path_arg, const struct fs_name *n)
+static void exec_remote(struct call *c, unsigned path_arg, uint64_t flags, const struct fs_name *n)
 {
+	uint32_t way = flags & AT_SYMLINK_NOFOLLOW ? FILE_NOFOLLOW : 0;
 	struct exec *x = fetch_call_new(c, sizeof(*x), exec_fetched, exec_freed);
 	char given[PATH_MAX];
 
@@ -252,37 +259,38 @@ static void exec_remote(struct call *c, unsigned path_arg, const struct fs_name 
 	if (mem_read_string(c->task->tid, c->arg[path_arg], given, sizeof(given)) <= 0)
 		strcpy(given, n->path);
 	x->path_arg = path_arg;
+	x->flags = flags;
 	x->script = strdup(given);
 	if (x->script)
-		fetch_call_start(&x->wait, WANT_PROGRAM, 0, 0, n->full);
+		fetch_call_start(&x->wait, WANT_PROGRAM | way, 0, 0, n->full);
 	else
 		exec_answer(x, -ENOMEM);
 }
 
 /* A copy that was opened by O_PATH has no content yet. */
-static bool is_copy_itself(
-	struct call *c, uint64_t dirfd, const struct fs_name *n, struct fs_name *of_fd)
+static bool is_copy_itself(struct call *c, uint64_t dirfd, uint64_t flags, struct fs_name *n)
 {
-	return n->is_empty && fs_name_of_fd(c, dirfd, of_fd);
+	return n->is_empty && flags & AT_EMPTY_PATH && fs_name_of_fd(c, dirfd, n);
 }
 
-static void exec_any(struct call *c, uint64_t dirfd, unsigned path_arg)
+static void exec_any(struct call *c, uint64_t dirfd, unsigned path_arg, uint64_t flags)
 {
+	bool follow = !(flags & AT_SYMLINK_NOFOLLOW);
 	struct fs_name n;
-	int r = fs_name_get(c, dirfd, path_arg, FS_READS, true, &n);
+	int r = fs_name_get(c, dirfd, path_arg, FS_READS, follow, &n);
 
 	if (r < 0)
 		call_return(c, r);
-	else if (is_copy_itself(c, dirfd, &n, &n) || fs_is_remote(c, &n))
-		exec_remote(c, path_arg, &n);
+	else if (is_copy_itself(c, dirfd, flags, &n) || fs_is_remote(c, &n))
+		exec_remote(c, path_arg, flags, &n);
 }
 
 void sys_execve(struct call *c)
 {
-	exec_any(c, (uint64_t)AT_FDCWD, 0);
+	exec_any(c, (uint64_t)AT_FDCWD, 0, 0);
 }
 
 void sys_execveat(struct call *c)
 {
-	exec_any(c, c->arg[0], 1);
+	exec_any(c, c->arg[0], 1, (uint32_t)c->arg[FLAGS_ARG]);
 }

@@ -565,7 +565,9 @@ static int make_directory(struct tree *t, int dir, const char *name)
 	fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	r = node_new(t, st.st_ino, &node);
+	r = tree_apply(t, fd, &st, &unknown, true);
+	if (r == 0)
+		r = node_new(t, st.st_ino, &node);
 	if (r < 0) {
 		unlinkat(dir, name, AT_REMOVEDIR);
 		return r;

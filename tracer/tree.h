@@ -6,9 +6,10 @@
  * another copy. Paths are canonical: absolute, without symbolic links, "." and "..". The tree never
  * follows a link of its own and never leaves its root (openat2(2), RESOLVE_BENEATH).
  *
- * It lives in a directory of its own that only we can read: $XDG_RUNTIME_DIR, else TMPDIR or /tmp,
- * whichever lets files be executed; or where --fs-dir says. Directories that a killed supervisor
- * left there are removed at the next start (they are locked as long as their owner lives). */
+ * It lives in a directory of its own that only we can read: in the first of $XDG_RUNTIME_DIR,
+ * TMPDIR and /tmp that lets files be executed and a guest of root's pass that has become another
+ * user, else in the first; or where --fs-dir says. Directories that a killed supervisor left there
+ * are removed at the next start (they are locked as long as their owner lives). */
 #ifndef TRACER_TREE_H
 #define TRACER_TREE_H
 

@@ -190,6 +190,8 @@ static int open_shared(const struct place *p, mode_t mode, bool any, struct err 
 		return refuse(e, -EPERM, p->dir, "it is another user's");
 	if (!any && fs.f_flag & ST_NOEXEC)
 		return refuse(e, -EACCES, p->dir, "files cannot be executed there");
+	if (!any && mode & ~st.st_mode & S_IXOTH)
+		return refuse(e, -EACCES, p->dir, "other users cannot go there");
 	snprintf(name, sizeof(name), p->is_ours ? "mirrord-trace" : "mirrord-trace-%u", geteuid());
 	if (mkdirat(dir, name, S_IRWXU) < 0 && errno != EEXIST)
 		return refuse(e, -errno, p->dir, strerror(errno));
@@ -215,14 +217,15 @@ static int find_prefix(struct tree *t)
 	return 0;
 }
 
+/* Whatever the umask, which is the guest's. */
 static int make_dir(int base, const char *name, mode_t mode)
 {
-	int fd;
+	cleanup_fd int fd = -1;
 
 	if (mkdirat(base, name, mode) < 0)
 		return -errno;
 	fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return fd < 0 || fchmod(fd, mode) < 0 ? -errno : take_fd(&fd);
 }
 
 /* What is inside. */

@@ -548,6 +548,7 @@ static int begin_anew(struct writeback_file *f)
 {
 	int r = 0;
 
+	f->base = 0;
 	if (f->state == HANDLE_OPEN)
 		sent_cut(&f->sent, 0);
 	else
@@ -605,6 +606,7 @@ bool writeback_truncate(struct writeback *w, int fd, uint64_t size, int *result)
 		return false;
 	*result = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
 	if (*result == 0) {
+		f->base = MIN(f->base, size);
 		sent_cut(&f->sent, size);
 		note_event(f, IN_MODIFY);
 	}

@@ -61,8 +61,7 @@ void writeback_done(struct writeback *w);
 /* writeback_opened() - the guest is about to get a descriptor for writing to the copy behind
  * path_fd, whose canonical path is `path`, for people; handle: the agent's, which is ours from here
  * on. want: as in the file_open; with FILE_TRUNC the target's file is empty, and what the copy has
- * is sent. 0 or -errno (then the
- * handle is closed). */
+ * is sent. 0 or -errno (then the handle is closed). */
 int writeback_opened(struct writeback *w, struct tree_node *node, int path_fd, const char *path,
 	uint32_t handle, uint32_t want);
 
@@ -87,7 +86,7 @@ static inline bool writeback_is_idle(const struct writeback *w)
  * does the call then. False: there is nothing of ours behind fd, and the call was left alone. */
 bool writeback_sync(struct writeback *w, struct call *c, int fd);
 
-/* writeback_truncate() - ftruncate(2) of the guest's descriptor, in *result 0 or -errno, for a file
+/* writeback_truncate() - ftruncate(2) of the copy behind fd, in *result 0 or -errno, for a file
  * that is only added to: what was added is found by its size, which would not tell. False: it is
  * none, and was left alone. */
 bool writeback_truncate(struct writeback *w, int fd, uint64_t size, int *result);

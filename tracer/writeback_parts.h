@@ -59,7 +59,8 @@ struct writeback_file {
 	enum owed owed;
 	uint64_t due_ns;
 	uint64_t size;   /* when it was looked at */
-	uint64_t base;   /* when it was opened to be added to: the target's bytes end there */
+	uint64_t base;   /* when it was opened to be added to, or cut since then: the target's bytes
+			    end there */
 	uint64_t placed; /* wb->passes, of its last one */
 };
 

@@ -19,6 +19,7 @@ struct barrier {
 		struct remote_query query;
 		struct barrier *barrier;
 		uint32_t handle;
+		uint64_t placed; /* the file's, when it was asked */
 		bool waits;
 	} query[];
 };
@@ -63,7 +64,7 @@ static void on_synced(struct remote_query *q, int error, const struct remote_fou
 	bq->waits = false;
 	if (!b->error)
 		b->error = error;
-	if (f && !error && !writeback_has_unsent(f))
+	if (f && !error && f->placed == bq->placed && !writeback_has_unsent(f))
 		sent_sure(&f->sent);
 	if (--b->waits == 0)
 		barrier_over(b);
@@ -93,6 +94,7 @@ static void barrier_add(struct barrier *b, struct writeback_file *f)
 		writeback_pass(f, true);
 	q->barrier = b;
 	q->handle = f->sent.handle;
+	q->placed = f->placed;
 	q->query.ops = &sync_ops;
 	if (f->state == HANDLE_OPEN)
 		r = remote_sync(&b->wb->tracer->fs.remote, &q->query, f->sent.handle);

@@ -78,6 +78,33 @@ reads "git clone" sh -c 'git -c safe.directory=/app-source -c safe.directory=/ap
 reads "sqlite3, read-only" sqlite3 -readonly /srv/work/database.db 'select count(*), sum(id), max(name) from t'
 reads "sqlite3, immutable" sqlite3 'file:/srv/work/database.db?immutable=1' 'select name from t where id % 100 = 7; pragma integrity_check'
 
+cat >$T/execs.py <<'END'
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+here, empty_path, nofollow = -100, 0x1000, 0x100
+vector = (ctypes.c_char_p * 3)(b"echo", b"executed", None)
+def execveat(dirfd, path, flags):
+    child = os.fork()
+    if not child:
+        libc.execveat(dirfd, path, vector, None, flags)
+        os._exit(ctypes.get_errno())
+    print(path, flags, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os.chdir("/data")
+echo = os.open("echo", os.O_PATH)
+for dirfd in here, echo:
+    for flags in 0, empty_path, empty_path | nofollow:
+        execveat(dirfd, b"", flags)
+for flags in 0, nofollow:
+    for path in b"echo", b"relative", b"script", b"/data/echo":
+        execveat(here, path, flags)
+try:
+    os.execv("", ["x"])
+except OSError as e:
+    print(e)
+END
+provide execs.py execs.py
+reads "execveat" $python $T/bin/execs.py
+
 # ---- writing -------------------------------------------------------------------------------------------------
 
 writes "Go" $T/bin/files-go write /srv/work
@@ -101,6 +128,17 @@ END
 provide full.py full.py
 writes "no number is left for a descriptor" $python $T/bin/full.py
 writes "Java" java -cp $T/bin Tour write /srv/work
+
+cat >$T/cut.py <<'END'
+import os
+for path in (f"/srv/work/cut{i}" for i in range(10)):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, b"a" * 100)
+    os.truncate(path, 0)
+    os.write(fd, b"b" * 150)
+END
+provide cut.py cut.py
+writes "truncate(2) of a file that is added to" $python $T/bin/cut.py
 
 # shellcheck disable=SC2016
 {

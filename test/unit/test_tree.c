@@ -1251,6 +1251,22 @@ static void test_left_over(void **state)
 	end();
 }
 
+/* The mask is the guest's: who it becomes has to go through the directories all the same. */
+static void test_umask(void **state)
+{
+	struct file_attr attr = attr_of(S_IFREG | 0644, 1, 0);
+	mode_t mask = umask(077);
+
+	(void)state;
+	begin_at("/tmp");
+	put("/d/file", &attr);
+	umask(mask);
+	assert_int_equal(stat_of("/").st_mode, S_IFDIR | 0755);
+	assert_int_equal(stat_of("/d").st_mode, S_IFDIR | 0755);
+	assert_int_equal(stat_of("/d/file").st_mode, S_IFREG | 0644);
+	end();
+}
+
 static void assert_refused(const char *dir, const char *because)
 {
 	struct tree t;
@@ -1287,7 +1303,8 @@ static void test_bad_places(void **state)
 	rmdir(dir);
 }
 
-/* In this order, and not where nothing can be executed. */
+/* In this order, and not where nothing can be executed, or where root's programs cannot go when they
+ * have become other users. */
 static void test_usual_places(void **state)
 {
 	char run[] = "/tmp/tree-test.XXXXXX", tmp[] = "/tmp/tree-test.XXXXXX";
@@ -1297,8 +1314,13 @@ static void test_usual_places(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(run));
 	assert_non_null(mkdtemp(tmp));
+	assert_int_equal(chmod(tmp, 0711), 0);
 	setenv("XDG_RUNTIME_DIR", run, 1);
 	setenv("TMPDIR", tmp, 1);
+	assert_int_equal(tree_open(&t, NULL, 1, 1, &e), 0);
+	assert_int_equal(strncmp(t.prefix, t.privileged ? tmp : run, strlen(run)), 0);
+	tree_close(&t);
+	assert_int_equal(chmod(run, 0711), 0);
 	assert_int_equal(tree_open(&t, NULL, 1, 1, &e), 0);
 	assert_int_equal(strncmp(t.prefix, run, strlen(run)), 0);
 	tree_close(&t);
@@ -1386,6 +1408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_left_over),
+		cmocka_unit_test(test_umask),
 		cmocka_unit_test(test_bad_places),
 		cmocka_unit_test(test_usual_places),
 		cmocka_unit_test(test_mounted),

@@ -1122,6 +1122,42 @@ static void a_copy_that_is_added_to_gets_its_content(void **state)
 	file_gone(&f);
 }
 
+/* What the target had before the guest cut the file is gone, also where the guest has added to it
+ * since then. */
+static void what_was_cut_off_a_copy_does_not_come_back(void **state)
+{
+	static const char *const ways[] = { "ftruncate", "O_TRUNC" };
+	char former[32];
+	int content = make_file(former, "0123456789", 10);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		int result = 0, other = -1;
+		uint64_t mark;
+		struct file f;
+
+		file_make(&f, "0123456789", 10);
+		file_open(&f, 1, O_WRONLY | O_APPEND);
+		mark = writeback_mark(wb);
+		if (i == 0)
+			assert_true(writeback_truncate(wb, f.fd, 0, &result));
+		else
+			other = open_again(&f, 2, O_WRONLY | O_APPEND | O_TRUNC);
+		guest_writes(&f, "new", 3);
+		assert_int_equal(writeback_take(f.node, content, 10, mark), 0);
+		turn_until(!writeback_has_unsent(f.node->writeback));
+		if (!is_same_file(&f))
+			fail_msg("%s: the files differ", ways[i]);
+		assert_int_equal(lseek(f.theirs, 0, SEEK_END), 3);
+		close_fd(&other);
+		file_gone(&f);
+		f.node->ino = 0;
+		forget_log();
+	}
+	close(content);
+	unlink(former);
+}
+
 /* --- barriers --- */
 
 static void answer_sync(unsigned i, int error)
@@ -1158,6 +1194,30 @@ static void a_barrier_compares_mapped_memory(void **state)
 	munmap(p, 10);
 	turn_until(count_of(MSG_file_close));
 	assert_true(is_same_file(&f));
+	file_gone(&f);
+}
+
+/* The answer is about what was sent before the question. */
+static void a_barrier_does_not_confirm_what_was_sent_after_it(void **state)
+{
+	struct call c = { .tracer = &tracer };
+	struct writeback_file *w;
+	struct file f;
+
+	(void)state;
+	file_begin(&f, "first\n", 6, O_WRONLY | O_APPEND);
+	w = f.node->writeback;
+	guest_writes(&f, "second\n", 7);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(writeback_sync(wb, &c, f.fd));
+		turn_until(count_of(MSG_file_sync) == i + 1);
+		if (i == 0)
+			guest_writes(&f, "third\n", 6);
+		turn_until(is_same_file(&f) && !writeback_has_unsent(w));
+		answer_sync(i, 0);
+		assert_int_equal(w->sent.unsure, i == 0);
+		assert_int_equal(w->sent.sure, i == 0 ? 6 : 19);
+	}
 	file_gone(&f);
 }
 
@@ -1672,7 +1732,9 @@ int main(void)
 		test(what_the_guest_wrote_meanwhile_stays),
 		test(what_the_guest_stored_meanwhile_stays),
 		test(a_copy_that_is_added_to_gets_its_content),
+		test(what_was_cut_off_a_copy_does_not_come_back),
 		test(a_barrier_compares_mapped_memory),
+		test(a_barrier_does_not_confirm_what_was_sent_after_it),
 		test(a_barrier_for_all),
 		test(a_barrier_whose_thread_goes_away),
 		test(a_file_that_is_not_written_to_needs_no_barrier),
