@@ -179,8 +179,8 @@ static enum fs_access access_of(uint64_t flags)
 	return writes ? FS_WRITES : FS_READS;
 }
 
-/* No number is left for a descriptor. /proc/PID/fd has the count of those that are open as its size,
- * since Linux 6.2; before that it is 0. */
+/* No number is left for a descriptor. /proc/PID/fd has the count of those that are open as its
+ * size, since Linux 6.2; before that it is 0. */
 static bool has_full_table(const struct call *c)
 {
 	pid_t tid = c->task->tid;
