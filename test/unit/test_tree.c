@@ -1303,8 +1303,8 @@ static void test_bad_places(void **state)
 	rmdir(dir);
 }
 
-/* In this order, and not where nothing can be executed, or where root's programs cannot go when they
- * have become other users. */
+/* In this order, and not where nothing can be executed, or where root's programs cannot go when
+ * they have become other users. */
 static void test_usual_places(void **state)
 {
 	char run[] = "/tmp/tree-test.XXXXXX", tmp[] = "/tmp/tree-test.XXXXXX";
