@@ -1,5 +1,5 @@
 /* uname(2), the one way to the host name that gethostname(3) of every library takes: the kernel's
- * answer with the target's names. */
+ * answer with the target's names; and the calls that would change them. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,4 +57,13 @@ void sys_uname(struct call *c)
 	if (r == 0)
 		r = mem_write(c->task->tid, c->arg[0], &u, sizeof(u));
 	call_return(c, r);
+}
+
+/* The target's is not to be changed from here, and this machine's not by who means the target's. */
+void sys_sethostname(struct call *c)
+{
+	if (*c->tracer->context.nodename && has_our_namespace(c->task->tid))
+		call_return(c, -EPERM);
+	else
+		call_continue(c);
 }

@@ -146,6 +146,8 @@ const struct sysdef sysdefs[] = {
 	ROW(inotify_add_watch, FILES, .args = "dsd", .enter = sys_inotify_add_watch),
 
 	ROW(uname, HOSTNAME, .args = "p", .enter = sys_uname),
+	ROW(sethostname, HOSTNAME, .args = "sd", .enter = sys_sethostname),
+	ROW(setdomainname, HOSTNAME, .args = "sd", .enter = sys_sethostname),
 };
 
 const size_t sysdefs_len = ARRAY_SIZE(sysdefs);

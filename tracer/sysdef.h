@@ -149,5 +149,6 @@ void sys_fsync(struct call *c); /* sys_sync.c */
 void sys_sync(struct call *c);
 void sys_msync(struct call *c);
 void sys_uname(struct call *c); /* sys_uname.c */
+void sys_sethostname(struct call *c);
 
 #endif

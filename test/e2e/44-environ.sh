@@ -69,6 +69,11 @@ is "setarch" "$(beside_server -- setarch i686 --uname-2.6 uname -nrm)" \
 	"shop-1 $(setarch i686 --uname-2.6 uname -rm)"
 is "a namespace of the program's own" \
 	"$(beside_server -- unshare --uts sh -c 'hostname mine; hostname')" mine
+# In a namespace of its own the supervisor risks no name but that.
+is "the host name is not changed" \
+	"$(unshare --uts "$mirrord_trace" --engine "$ENGINE" -t "pid:$server" --incoming off -- \
+		sh -c 'hostname other 2>/dev/null; echo $?; hostname')" "1
+shop-1"
 is "--no-hostname" "$(beside_server --no-hostname -- hostname)" "$(hostname)"
 
 nothing_left "after all of them"

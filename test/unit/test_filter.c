@@ -106,6 +106,8 @@ static const struct outcome outcomes[] = {
 	{ "recvmsg", SYS_recvmsg, { NO_FD }, EBADF, WITH_SOCKETS },
 	{ "recvmmsg", SYS_recvmmsg, { NO_FD }, EBADF, WITH_SOCKETS },
 	{ "uname", SYS_uname, { 0 }, EFAULT, WITH_HOSTNAME },
+	{ "sethostname", SYS_sethostname, { 0, -1u }, EINVAL, WITH_HOSTNAME },
+	{ "setdomainname", SYS_setdomainname, { 0, -1u }, EINVAL, WITH_HOSTNAME },
 #ifdef __x86_64__
 	{ "x32 does not exist", 0x40000000 + SYS_bind, { 0 }, ENOSYS, NEVER },
 #endif
