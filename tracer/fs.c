@@ -172,6 +172,25 @@ static int map(struct call *c, struct fs_name *n)
 	return join(n->full, to, tail) ? 0 : -ENAMETOOLONG;
 }
 
+/* An absolute path goes up from a directory of the target, where the guest's kernel may have no
+ * way:
+ * "/data/../etc". */
+static bool leaves_target(const struct fs_policy *policy, const char *path)
+{
+	char dir[PATH_MAX];
+
+	for (const char *up = strstr(path, "/.."); up; up = strstr(up + 1, "/..")) {
+		if (up[3] && up[3] != '/')
+			continue;
+		memcpy(dir, path, (size_t)(up - path));
+		dir[up - path] = '\0';
+		path_normalize(dir);
+		if (fs_policy_decide(policy, dir, FS_READS, NULL) == FS_REMOTE)
+			return true;
+	}
+	return false;
+}
+
 static int decide(struct call *c, enum fs_access access, struct fs_name *n)
 {
 	const char *rule = "";
@@ -184,6 +203,8 @@ static int decide(struct call *c, enum fs_access access, struct fs_name *n)
 	if (r < 0)
 		return r;
 	n->where = fs_policy_decide(c->tracer->fs.policy, n->path, access, &rule);
+	if (n->where == FS_LOCAL && !n->displaced)
+		n->displaced = leaves_target(c->tracer->fs.policy, n->full);
 	if (n->where != FS_LOCAL)
 		call_note(c, "%s: %s", n->where == FS_REMOTE ? "remote" : "not found", rule);
 	return n->where == FS_REMOTE && access == FS_READS ? decide_name_file(&c->tracer->fs, n)
@@ -419,14 +440,31 @@ const struct file_attr *fs_fresh_attr(struct fs *fs, const struct fs_name *n, bo
 
 /* --- a run --- */
 
+/* Where PATH of this machine leads for a name without a slash, as execvp(3) searches; or NULL. */
+static const char *find_program(const char *name, char found[static PATH_MAX])
+{
+	const char *dir = getenv("PATH");
+
+	if (strchr(name, '/'))
+		return name;
+	while (dir) {
+		int n = (int)strcspn(dir, ":");
+
+		snprintf(found, PATH_MAX, "%.*s%s%s", n, dir, n ? "/" : "./", name);
+		if (access(found, X_OK) == 0)
+			return found;
+		dir = dir[n] ? dir + n + 1 : NULL;
+	}
+	return NULL;
+}
+
 static int compile_policy(struct fs *fs, struct err *e)
 {
 	const struct tracer *tr = fs->tracer;
 	const struct context *cx = &tr->context;
-	const char *name = tr->cfg->argv[0];
-	/* Or searched for in PATH, or a file of the target. */
-	bool named = strchr(name, '/') && access(name, F_OK) == 0;
-	char cwd[PATH_MAX], program[PATH_MAX], file[PATH_MAX];
+	char cwd[PATH_MAX], found[PATH_MAX], program[PATH_MAX], file[PATH_MAX];
+	const char *name = find_program(tr->cfg->argv[0], found);
+	bool named = name && access(name, F_OK) == 0; /* or it is a file of the target */
 	struct fs_facts facts = {
 		.home = getenv("HOME"),
 		.cwd = getcwd(cwd, sizeof(cwd)),

@@ -3,6 +3,7 @@
 #include "fs_policy.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,7 @@ static const struct piece local_ends[] = {
 	PIECE("/.yarnrc.yml"),
 	PIECE("/.yarnrc.json"),
 	PIECE("/node_modules"),
+	PIECE("/site-packages"),
 	PIECE(".tool-versions"),
 };
 
@@ -238,10 +240,16 @@ static bool is_dot_file_of_home(const struct fs_policy *p, const struct piece *p
 
 /* --- the rules --- */
 
+/* A pattern for what is in a directory is one for the directory, too: it may match with a slash
+ * behind the path. */
 static const char *first_match(const struct choices *list, const struct question *q)
 {
+	char dir[PATH_MAX + 2];
+	int len = list->n ? snprintf(dir, sizeof(dir), "%s/", q->path.text) : 0;
+
 	for (size_t i = 0; i < list->n; i++) {
-		if (pattern_matches(&list->v[i].pattern, q->path.text, q->path.len))
+		if (pattern_matches(&list->v[i].pattern, dir, (size_t)len - 1) ||
+			pattern_matches(&list->v[i].pattern, dir, (size_t)len))
 			return list->v[i].words;
 	}
 	return NULL;
@@ -413,13 +421,18 @@ enum fs_where fs_policy_decide(
 bool fs_policy_map(const struct fs_policy *p, const char *path, char *to, size_t size)
 {
 	const struct choices *list = &p->list[LIST_MAP];
+	char dir[PATH_MAX + 1];
 
 	if (p->mode == FS_MODE_LOCAL)
 		return false; /* as of all lists */
+	snprintf(dir, sizeof(dir), "%s/", path);
 	for (size_t i = 0; i < list->n; i++) {
 		const struct choice *c = &list->v[i];
 
-		if (!pattern_replace(&c->pattern, path, c->with, to, size) || *to != '/')
+		if (!pattern_replace(&c->pattern, path, c->with, to, size) &&
+			!pattern_replace(&c->pattern, dir, c->with, to, size))
+			continue;
+		if (*to != '/')
 			continue;
 		path_normalize(to);
 		return strcmp(to, path) != 0;

@@ -35,6 +35,9 @@ app_reads "node requires" node /app/main.js
 app_reads "node imports" node --input-type=module -e 'import {readFileSync} from "fs"; import hello from "/app/node_modules/hello/lib/hello.js"; console.log(hello(), readFileSync("/app/config.ini", "utf8"))'
 app_reads "all of an application's files" $T/bin/files-go read /app
 
+reads "ls of what lies in the root" sh -c 'ls -a /data /srv/work | head -n 5; cat /data/../data/small; ls -d /data/dir/../../etc/passwd; cd / && ls -d data/../etc/passwd'
+same_program "a directory by what is in it" "--fs-read-only ^/etc/app/" sh -c 'cd /etc/app/ && pwd && ls /etc/app'
+
 # shellcheck disable=SC2016  # the guest's shell expands it
 {
 	reads "bash" bash -c 'cd /app && . ./greeting.env && echo "$greeting" && pwd -P && cat <config.ini

@@ -144,10 +144,16 @@ static const struct policy_case cases[] = {
 	{ WRITE(), "/app/other-package.json", R, R, NULL },
 	{ WRITE(), "/app/node_modules", L, L, NULL },
 	{ WRITE(), "/app/node_modules/a/b.json", L, L, NULL },
+	{ WRITE(), "/app/site-packages", L, L, NULL },
 	{ WRITE(), "/app/.asdf/x", L, L, NULL },
 	{ WRITE(), "/app/clr-debug-pipe-1-in", L, L, NULL },
 	{ WRITE(), "/app/clr-debug", R, R, NULL },
 	{ WRITE(), "/app/so", R, R, NULL },
+	/* What is for all that is in a directory is for the directory. */
+	{ READ(.fs_read_only = LIST("^/etc/app/")), "/etc/app", R, L, NULL },
+	{ READ(.fs_read_only = LIST("^/etc/app/.")), "/etc/app", L, L, NULL },
+	{ READ(.fs_read_only = LIST("^/etc/app$")), "/etc/app", R, L, NULL },
+	{ READ(.fs_read_only = LIST("^/etc/app/")), "/etc/apple", L, L, NULL },
 	/* A user's list is stronger than these. */
 	{ READ(.fs_read_write = LIST("^/tmp/x$")), "/tmp/x", R, R, NULL },
 	{ READ(.fs_read_only = LIST("^/$")), "/", R, L, NULL },
@@ -268,7 +274,7 @@ static void paths_are_mapped(void **state)
 	} paths[] = {
 		{ "/app/x", "/srv/x" },
 		{ "/APP/x", "/srv/x" },
-		{ "/app", "/never" },
+		{ "/app", "/srv" },
 		{ "/my/app/x", NULL },
 		{ "/a-1/2", "/2/1" },
 		{ "/same/x", NULL },
@@ -279,7 +285,7 @@ static void paths_are_mapped(void **state)
 		{ "/opt-y/x", "/[y]/x" },
 	};
 	const struct config cfg = { .fs_mode = FS_MODE_READ,
-		.fs_map = LIST("^/app/=/srv/", "^/a-(.)/(.)=/$2/${1}", "^/app=/never",
+		.fs_map = LIST("^/app/=/srv/", "^/a-(.)/(.)=/$2/${1}", "^/app/x=/never",
 			"^/same=/same", "^/relative/=", "^/up=/a/.././/", "^/root$=/",
 			"^/opt-(y)?=/[$1]", "^/short=/longer") };
 	struct fs_policy *p = compiled(&cfg, &usual);
