@@ -56,7 +56,13 @@ static void tell(struct watches *w, uint32_t id, int error, uint32_t events, con
 	mux_send(w->mux, &m);
 }
 
-/* Forget one; the kernel's watch goes with the last that shares it. */
+/* The kernel's watch goes with the last that shares it. EINVAL: it has gone already. */
+static void leave(struct watches *w, int wd)
+{
+	if (!htab_find(&w->by_wd, (uint64_t)wd))
+		inotify_rm_watch(w->inotify.fd, wd);
+}
+
 static void file_watch_free(struct watches *w, struct file_watch *f)
 {
 	int wd = (int)f->by_wd.key;
@@ -64,9 +70,7 @@ static void file_watch_free(struct watches *w, struct file_watch *f)
 	htab_del(&w->by_id, &f->by_id);
 	htab_del(&w->by_wd, &f->by_wd);
 	list_del(&f->pending);
-	/* EINVAL: the kernel has removed it already. */
-	if (!htab_find(&w->by_wd, (uint64_t)wd))
-		inotify_rm_watch(w->inotify.fd, wd);
+	leave(w, wd);
 	free(f);
 }
 
@@ -244,16 +248,16 @@ static int watch_add(struct watches *w, uint32_t id, const char *path, struct st
 	if (wd < 0)
 		return wd;
 	f = calloc(1, sizeof(*f));
-	if (!f)
-		return -ENOMEM;
-	list_init(&f->pending);
-	if (htab_add(&w->by_id, &f->by_id, id) < 0 ||
-		htab_add(&w->by_wd, &f->by_wd, (uint64_t)(unsigned)wd) < 0) {
-		htab_del(&w->by_id, &f->by_id);
-		free(f);
-		return -ENOMEM;
+	if (f && htab_add(&w->by_id, &f->by_id, id) == 0 &&
+		htab_add(&w->by_wd, &f->by_wd, (uint64_t)(unsigned)wd) == 0) {
+		list_init(&f->pending);
+		return 0;
 	}
-	return 0;
+	if (f)
+		htab_del(&w->by_id, &f->by_id);
+	free(f);
+	leave(w, wd);
+	return -ENOMEM;
 }
 
 /* The client is told of what happened before that. Before Linux 6.13 two changes within one tick of

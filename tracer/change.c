@@ -93,6 +93,7 @@ static const struct kind {
 	enum file_op op;
 	bool is_place;  /* it is about the name: a link there is not followed */
 	bool has_two;   /* paths */
+	bool makes;     /* what is not there yet */
 	uint64_t flags; /* AT_*, those that the kernel knows */
 	void (*copy)(struct fs *fs, const struct change *ch, const struct remote_found *found);
 } kinds[] = {
@@ -102,9 +103,9 @@ static const struct kind {
 	{ FILE_OP_TRUNCATE, .copy = copy_size },
 	{ FILE_OP_SETXATTR, .flags = AT_SYMLINK_NOFOLLOW, .copy = copy_nothing },
 	{ FILE_OP_REMOVEXATTR, .flags = AT_SYMLINK_NOFOLLOW, .copy = copy_nothing },
-	{ FILE_OP_MKDIR, .is_place = true, .copy = copy_new },
-	{ FILE_OP_MKNOD, .is_place = true, .copy = copy_new },
-	{ FILE_OP_SYMLINK, .is_place = true, .copy = copy_new },
+	{ FILE_OP_MKDIR, .is_place = true, .makes = true, .copy = copy_new },
+	{ FILE_OP_MKNOD, .is_place = true, .makes = true, .copy = copy_new },
+	{ FILE_OP_SYMLINK, .is_place = true, .makes = true, .copy = copy_new },
 	{ FILE_OP_UNLINK, .is_place = true, .copy = copy_removed },
 	{ FILE_OP_RMDIR, .is_place = true, .copy = copy_removed },
 	{ FILE_OP_RENAME, .is_place = true, .has_two = true, .copy = copy_renamed },
@@ -193,6 +194,40 @@ static int get_name(struct call *c, const struct change *ch, struct fs_name *n)
 	return fs_name_get(c, ch->dirfd, ch->path, FS_WRITES, !is_itself(ch), n);
 }
 
+/* --- what is made here where the target is seen --- */
+
+struct making {
+	struct fs_wait wait;
+	struct fs_name name;
+};
+
+static void seen_answered(struct fs_wait *w, int error, const struct remote_found *found)
+{
+	(void)found;
+	if (error)
+		fs_here(w->call, &container_of(w, struct making, wait)->name, NULL);
+	else
+		call_return(w->call, -EEXIST);
+}
+
+/* The name is read from the target, and written here: what the guest sees there is in the way, so
+ * that `mkdir -p` has nothing to make. False: it is another call, or place. */
+static bool ask_what_is_seen(struct call *c, const struct change *ch, const struct fs_name *n)
+{
+	const struct fs_policy *policy = c->tracer->fs.policy;
+	struct making *m;
+
+	if (!kind_of(ch->op)->makes || n->where != FS_LOCAL ||
+		fs_policy_decide(policy, n->path, FS_READS, NULL) != FS_REMOTE)
+		return false;
+	m = fs_wait_new(c, sizeof(*m), seen_answered);
+	if (m) {
+		m->name = *n;
+		fs_ask(&m->wait, FILE_OP_STAT, FILE_NOFOLLOW, 0, 0, n->path, NULL, 0);
+	}
+	return true;
+}
+
 static void change_one(struct call *c, const struct change *ch)
 {
 	struct fs_name n;
@@ -202,7 +237,7 @@ static void change_one(struct call *c, const struct change *ch)
 		call_return(c, r);
 	else if (n.is_empty && ch->flags & AT_EMPTY_PATH)
 		change_fd(c, ch);
-	else if (fs_is_remote(c, &n))
+	else if (!ask_what_is_seen(c, ch, &n) && fs_is_remote(c, &n))
 		ask_agent(c, ch, n.full, NULL);
 }
 

@@ -38,6 +38,8 @@ app_reads "all of an application's files" $T/bin/files-go read /app
 reads "ls of what lies in the root" sh -c 'ls -a /data /srv/work | head -n 5; cat /data/../data/small; ls -d /data/dir/../../etc/passwd; cd / && ls -d data/../etc/passwd'
 same_program "a directory by what is in it" "--fs-read-only ^/etc/app/" sh -c 'cd /etc/app/ && pwd && ls /etc/app'
 
+reads "mkdir of what is there" sh -c 'mkdir -p /data/dir/sub /srv/work && echo there; mkdir /data/dir 2>&1; ln -s x /data/small 2>&1; cd /data && mkdir -p dir/sub && echo there'
+
 # shellcheck disable=SC2016  # the guest's shell expands it
 {
 	reads "bash" bash -c 'cd /app && . ./greeting.env && echo "$greeting" && pwd -P && cat <config.ini
