@@ -281,7 +281,9 @@ static void change_two_names(
 
 	if (nameless || to->is_empty || n->where == FS_NOT_FOUND || to->where == FS_NOT_FOUND)
 		call_return(c, -ENOENT);
-	else if (n->where != to->where && *n->path)
+	else if (n->where != to->where && !*n->path)
+		call_return(c, -EXDEV); /* it is a local file on a way that is too long for us */
+	else if (n->where != to->where)
 		refuse_across(c, ch, n);
 	else if (n->where == FS_REMOTE)
 		ask_agent(c, ch, n->full, to->full);

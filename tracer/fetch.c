@@ -60,7 +60,7 @@ static uint64_t known_version(const struct fetch *f, const char *path)
 /* --- the end of it --- */
 
 /* By its canonical name: the way there was gone, and decided about, already. */
-static bool ask_again(struct fetch *f)
+static int ask_again(struct fetch *f)
 {
 	const uint32_t way = FILE_BENEATH | FILE_IN_ROOT | FILE_NO_XDEV;
 	uint32_t mode = f->query.msg.file_open.mode;
@@ -76,7 +76,7 @@ static bool ask_again(struct fetch *f)
 	free(path);
 	if (r < 0)
 		f->want &= ~(uint32_t)FILE_WRITE; /* there is no handle */
-	return r == 0;
+	return r;
 }
 
 static bool may_repeat(const struct fetch *f)
@@ -88,8 +88,11 @@ static void finish(struct fetch *f)
 {
 	int error = f->failed;
 
-	if (error == ESTALE && f->path && may_repeat(f) && ask_again(f))
-		return;
+	if (error == ESTALE && f->path && may_repeat(f)) {
+		error = -ask_again(f);
+		if (!error)
+			return;
+	}
 	if (error) {
 		fetch_close_handle(f);
 		fetch_release(f);

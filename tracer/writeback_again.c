@@ -213,6 +213,8 @@ static bool is_nameless(const struct writeback_file *f)
 
 static void put_away(struct writeback_file *f)
 {
+	if (f->state != HANDLE_OPEN)
+		return;
 	f->behind = f->behind || writeback_has_unsent(f);
 	writeback_stop_passes(f);
 	f->state = HANDLE_AWAY;
@@ -221,31 +223,28 @@ static void put_away(struct writeback_file *f)
 	writeback_open_again(f);
 }
 
-void writeback_link_broken(struct writeback *w)
+static void leave_handles(struct writeback *w, void (*leave)(struct writeback_file *f))
 {
-	if (w->watch.fd < 0)
-		return;
-	list_for_each_safe (l, &w->files) {
-		struct writeback_file *f = list_entry(l, struct writeback_file, link);
-
-		if (is_nameless(f))
-			writeback_file_free(f);
-		else if (f->state == HANDLE_OPEN)
-			put_away(f);
-	}
-}
-
-void writeback_link_lost(struct writeback *w)
-{
-	if (w->watch.fd < 0)
-		return;
 	list_for_each_safe (l, &w->files) {
 		struct writeback_file *f = list_entry(l, struct writeback_file, link);
 
 		if (is_nameless(f))
 			writeback_file_free(f);
 		else
-			writeback_file_lost(f);
+			leave(f);
 	}
+}
+
+void writeback_link_broken(struct writeback *w)
+{
+	if (w->watch.fd >= 0)
+		leave_handles(w, put_away);
+}
+
+void writeback_link_lost(struct writeback *w)
+{
+	if (w->watch.fd < 0)
+		return;
+	leave_handles(w, writeback_file_lost);
 	w->finished = w->finishing;
 }
