@@ -334,11 +334,6 @@ static bool is_possible(const struct tree_entry *e)
 						   !memchr(e->link, '\0', e->link_len)));
 }
 
-static bool is_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
 /* We must be able to go through our own directories. */
 static mode_t shown_mode(const struct tree *t, const struct file_attr *attr)
 {
@@ -363,19 +358,25 @@ static bool set_owner(
 	       fchownat(fd, "", a->uid, a->gid, AT_EMPTY_PATH) == 0;
 }
 
+static int set_times(int fd, const struct file_attr *attr)
+{
+	struct timespec times[2] = { timespec_of_ns(attr->atime), timespec_of_ns(attr->mtime) };
+
+	return utimensat(fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
 int tree_apply(const struct tree *t, int fd, const struct stat *st, const struct file_attr *attr,
 	bool but_times)
 {
-	struct timespec times[2] = { timespec_of_ns(attr->atime), timespec_of_ns(attr->mtime) };
 	mode_t mode = shown_mode(t, attr), was = st->st_mode & ALLPERMS;
 
 	if (set_owner(t, fd, st, attr))
 		was &= ~(mode_t)(S_ISUID | S_ISGID); /* chown(2) takes them away */
 	if (mode != was && !S_ISLNK(st->st_mode) && chmod(tree_fd_path(fd).text, mode) < 0)
 		return -errno;
-	if (but_times || (is_time(&st->st_atim, &times[0]) && is_time(&st->st_mtim, &times[1])))
+	if (but_times || timespec_to_ns(st->st_mtim) == attr->mtime)
 		return 0;
-	return utimensat(fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return set_times(fd, attr);
 }
 
 void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr)
@@ -385,8 +386,10 @@ void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr)
 
 	if (S_ISREG(attr->mode) && node && !node->has_content && !node->filling)
 		resize(path_fd, attr->size);
-	if (fstat(path_fd, &st) == 0)
-		tree_apply(t, path_fd, &st, attr, false);
+	if (fstat(path_fd, &st) < 0 || tree_apply(t, path_fd, &st, attr, false) < 0)
+		return;
+	if (timespec_to_ns(st.st_atim) != attr->atime)
+		set_times(path_fd, attr);
 }
 
 int tree_keep_times(const struct tree *t, int dir)

@@ -42,7 +42,8 @@ int tree_reopen(int fd, int flags);
 bool tree_has_others(int fd);
 
 /* tree_apply() - owner, mode and, unless `but_times`, times of a copy whose present ones are in st.
- * 0 or -errno. */
+ * Another time of access alone is left to the answer of stat(2): to set it changes the copy's
+ * ctime, which nothing that only reads does. 0 or -errno. */
 int tree_apply(const struct tree *t, int fd, const struct stat *st, const struct file_attr *attr,
 	bool but_times);
 

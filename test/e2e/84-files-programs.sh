@@ -178,6 +178,20 @@ same_program "another user in a directory of the target" "--fs-dir $T/copies" se
 is "another user in a directory of the target: no copy stays" "$(ls -A $T/copies)" ""
 chmod 700 $T
 
+# The agent reads it, so that the target's kernel notes the time: to be read is no change.
+work_anew
+touch -a -d 2001-01-01 $root/srv/work/file
+# shellcheck disable=SC2046
+is "a file that was read has not changed" "$($(beneath_root) $python -c '
+import os
+def change_time():
+    os.stat("/srv/work/file")
+    f = os.open("/srv/work/file", os.O_RDONLY)
+    os.read(f, 10)
+    return os.fstat(f).st_ctime_ns
+first = change_time()
+print([change_time() - first for i in range(3)])')" "[0, 0, 0]"
+
 # What a program is run with is put into memory of its process, and while vfork(2) lasts that is its parent's.
 cat >spawns.py <<'END'
 import os, threading
