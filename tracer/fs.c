@@ -172,9 +172,8 @@ static int map(struct call *c, struct fs_name *n)
 	return join(n->full, to, tail) ? 0 : -ENAMETOOLONG;
 }
 
-/* An absolute path goes up from a directory of the target, where the guest's kernel may have no
- * way:
- * "/data/../etc". */
+/* An absolute path goes up from a directory of the target, like "/data/../etc": the guest's kernel
+ * may have no way there. */
 static bool leaves_target(const struct fs_policy *policy, const char *path)
 {
 	char dir[PATH_MAX];
