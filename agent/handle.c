@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "file.h"
+#include "io.h"
 #include "log.h"
 
 struct handle {
@@ -69,25 +70,6 @@ bool handle_is_open(const struct handles *h, uint32_t id)
 
 /* --- what is done with one: 0 or -errno --- */
 
-/* All of it; with O_APPEND the kernel looks only whether the offset is one (pwrite(2)). */
-static int write_all(int fd, const uint8_t *p, size_t n, uint64_t offset)
-{
-	while (n) {
-		ssize_t done = pwrite(fd, p, n, (off_t)offset);
-
-		if (done < 0 && errno != EINTR)
-			return -errno;
-		if (done == 0)
-			return -EIO;
-		if (done > 0) {
-			p += done;
-			n -= (size_t)done;
-			offset += (uint64_t)done;
-		}
-	}
-	return 0;
-}
-
 /* The kernel says EPERM when a file that may only be added to (chattr(1)) shall not be. */
 static int set_append(int fd, bool on)
 {
@@ -100,13 +82,15 @@ static int set_append(int fd, bool on)
 	return fcntl(fd, F_SETFL, flags ^ O_APPEND) < 0 ? -errno : 0;
 }
 
+/* With O_APPEND the kernel looks only whether the offset is one (pwrite(2)). */
 static int handle_write(const struct handle *file, const struct msg *m)
 {
 	const struct msg_file_write *w = &m->file_write;
 	bool at_end = w->offset == PROTO_FILE_END;
 	int r = set_append(file->fd, at_end);
 
-	return r < 0 ? r : write_all(file->fd, w->bytes.data, w->bytes.len, at_end ? 0 : w->offset);
+	return r < 0 ? r
+		     : io_write_at(file->fd, w->bytes.data, w->bytes.len, at_end ? 0 : w->offset);
 }
 
 static int handle_truncate(const struct handle *file, const struct msg *m)

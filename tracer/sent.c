@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "util.h"
 
 static const XXH128_hash_t zeros;
@@ -76,23 +77,6 @@ static void forget_from(struct sent *s, uint64_t size)
 		s->hash[n - 1] = unknown;
 }
 
-static ssize_t read_block(int fd, uint8_t *block, uint64_t at, size_t n)
-{
-	size_t done = 0;
-
-	while (done < n) {
-		ssize_t r = pread(fd, block + done, n - done, (off_t)(at + done));
-
-		if (r < 0 && errno != EINTR)
-			return -errno;
-		if (r == 0)
-			break;
-		if (r > 0)
-			done += (size_t)r;
-	}
-	return (ssize_t)done;
-}
-
 /* Go over the holes for which the target's file has zeros, too. What is appended is sent without
  * its place, and so cannot leave one. */
 static void skip_holes(const struct sent *s, struct sent_pass *p)
@@ -123,7 +107,7 @@ int sent_know(struct sent *s, int fd, uint64_t size)
 	forget_from(s, 0);
 	for (skip_holes(s, &p); p.at < size; p.at += SENT_BLOCK, skip_holes(s, &p)) {
 		size_t want = (size_t)MIN(size - p.at, (uint64_t)SENT_BLOCK);
-		ssize_t n = read_block(fd, block, p.at, want);
+		ssize_t n = io_read_at(fd, block, want, p.at);
 
 		if (n < 0)
 			return (int)n;
@@ -140,21 +124,6 @@ void sent_done(struct sent *s)
 
 /* --- taking --- */
 
-static int write_all(int fd, const uint8_t *p, size_t n, uint64_t at)
-{
-	while (n) {
-		ssize_t done = pwrite(fd, p, n, (off_t)at);
-
-		if (done < 0 && errno != EINTR)
-			return -errno;
-		done = MAX(done, (ssize_t)0);
-		p += done;
-		n -= (size_t)done;
-		at += (uint64_t)done;
-	}
-	return 0;
-}
-
 /* The n bytes of `is` for those of `was`, run by run: what the guest writes beside them meanwhile
  * stays. */
 static int write_changed(int fd, const uint8_t *is, const uint8_t *was, size_t n, uint64_t at)
@@ -167,7 +136,7 @@ static int write_changed(int fd, const uint8_t *is, const uint8_t *was, size_t n
 		while (i < n && is[i] != was[i])
 			i++;
 		if (i > from)
-			r = write_all(fd, is + from, i - from, at + from);
+			r = io_write_at(fd, is + from, i - from, at + from);
 		else
 			i++;
 	}
@@ -179,7 +148,7 @@ static int take_block(struct sent *s, int copy, int content, uint64_t at, size_t
 {
 	uint8_t is[SENT_BLOCK], was[SENT_BLOCK];
 	size_t had = (size_t)MIN(s->size > at ? s->size - at : 0, (uint64_t)SENT_BLOCK);
-	ssize_t now = read_block(copy, was, at, had), r = read_block(content, is, at, n);
+	ssize_t now = io_read_at(copy, was, had, at), r = io_read_at(content, is, n, at);
 
 	if (now < 0 || r < 0)
 		return (int)(now < 0 ? now : r);
@@ -232,7 +201,7 @@ static bool is_in_copy(const struct sent_check *c)
 {
 	uint8_t copy[SENT_BLOCK];
 
-	return read_block(c->fd, copy, c->at, c->n) == (ssize_t)c->n &&
+	return io_read_at(c->fd, copy, c->n, c->at) == (ssize_t)c->n &&
 	       memcmp(copy, c->block, c->n) == 0;
 }
 
@@ -392,8 +361,8 @@ int sent_step(struct sent *s, struct sent_pass *p, struct mux *mux)
 	if (!s->blind)
 		skip_holes(s, p);
 	if (p->at < p->end) {
-		n = read_block(
-			p->fd, block, p->at, (size_t)MIN(p->end - p->at, (uint64_t)SENT_BLOCK));
+		n = io_read_at(
+			p->fd, block, (size_t)MIN(p->end - p->at, (uint64_t)SENT_BLOCK), p->at);
 		if (n < 0)
 			return (int)n;
 		if ((size_t)n < SENT_BLOCK && p->at + (size_t)n < p->end)

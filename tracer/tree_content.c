@@ -8,6 +8,7 @@
 #include <linux/falloc.h>
 #include <string.h>
 
+#include "io.h"
 #include "tree.h"
 #include "tree_parts.h"
 #include "util.h"
@@ -156,22 +157,6 @@ int tree_content_begin(struct tree_content *c, struct tree *t, const char *path,
 
 /* --- bytes --- */
 
-static int write_all(int fd, const uint8_t *p, size_t n, uint64_t offset)
-{
-	while (n) {
-		ssize_t done = pwrite(fd, p, n, (off_t)offset);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -errno;
-		p += done;
-		n -= (size_t)done;
-		offset += (uint64_t)done;
-	}
-	return 0;
-}
-
 int tree_content_data(struct tree_content *c, uint64_t offset, const void *p, size_t n)
 {
 	const struct tree *t = c->tree;
@@ -186,7 +171,7 @@ int tree_content_data(struct tree_content *c, uint64_t offset, const void *p, si
 		return -EFBIG;
 	if (cost > t->bytes_max || t->bytes > t->bytes_max - cost)
 		return -EDQUOT;
-	r = write_all(c->beside >= 0 ? c->beside : c->fd, p, n, offset);
+	r = io_write_at(c->beside >= 0 ? c->beside : c->fd, p, n, offset);
 	if (r < 0)
 		return r;
 	c->tree->bytes += cost;
@@ -220,7 +205,7 @@ static int clear(int fd, uint64_t from, uint64_t to, uint64_t size)
 			(off_t)(to - from)) == 0)
 		return 0;
 	for (; from < to && r == 0; from += MIN(to - from, (uint64_t)COPY_CHUNK))
-		r = write_all(fd, zeros, MIN(to - from, (uint64_t)COPY_CHUNK), from);
+		r = io_write_at(fd, zeros, MIN(to - from, (uint64_t)COPY_CHUNK), from);
 	return r;
 }
 
@@ -229,17 +214,13 @@ static int copy_range(int to, int source, uint64_t from, uint64_t end)
 	uint8_t bytes[COPY_CHUNK], former[COPY_CHUNK];
 	int r = 0;
 
-	while (from < end && r == 0) {
-		ssize_t n = pread(source, bytes, MIN(end - from, sizeof(bytes)), (off_t)from);
-
-		if (n < 0 && errno == EINTR)
-			continue;
+	for (ssize_t n; from < end && r == 0; from += (uint64_t)n) {
+		n = io_read_at(source, bytes, MIN(end - from, sizeof(bytes)), from);
 		if (n <= 0)
-			return n ? -errno : -EIO;
-		if (pread(to, former, (size_t)n, (off_t)from) != n ||
+			return n ? (int)n : -EIO;
+		if (io_read_at(to, former, (size_t)n, from) != n ||
 			memcmp(bytes, former, (size_t)n) != 0)
-			r = write_all(to, bytes, (size_t)n, from);
-		from += (uint64_t)n;
+			r = io_write_at(to, bytes, (size_t)n, from);
 	}
 	return r;
 }
