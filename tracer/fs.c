@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "launch.h"
 #include "mem.h"
 #include "path.h"
 #include "proc_path.h"
@@ -63,13 +64,9 @@ static bool is_removed(const char *link, const char *says)
  * kernel knows what there is still. */
 static bool read_base(const struct call *c, uint64_t dirfd, char to[static PATH_MAX])
 {
-	char link[64];
-	pid_t tid = c->task->tid;
+	char link[PROC_PATH_LINK];
 
-	if ((int)dirfd == AT_FDCWD)
-		snprintf(link, sizeof(link), "/proc/%d/cwd", tid);
-	else
-		snprintf(link, sizeof(link), "/proc/%d/fd/%d", tid, (int)dirfd);
+	proc_path_base(c->task->tid, (int)dirfd, link);
 	return read_proc_link(link, to) && *to == '/' && !is_removed(link, to);
 }
 
@@ -439,31 +436,16 @@ const struct file_attr *fs_fresh_attr(struct fs *fs, const struct fs_name *n, bo
 
 /* --- a run --- */
 
-/* Where PATH of this machine leads for a name without a slash, as execvp(3) searches; or NULL. */
-static const char *find_program(const char *name, char found[static PATH_MAX])
-{
-	const char *dir = getenv("PATH");
-
-	if (strchr(name, '/'))
-		return name;
-	while (dir) {
-		int n = (int)strcspn(dir, ":");
-
-		snprintf(found, PATH_MAX, "%.*s%s%s", n, dir, n ? "/" : "./", name);
-		if (access(found, X_OK) == 0)
-			return found;
-		dir = dir[n] ? dir + n + 1 : NULL;
-	}
-	return NULL;
-}
-
 static int compile_policy(struct fs *fs, struct err *e)
 {
 	const struct tracer *tr = fs->tracer;
 	const struct context *cx = &tr->context;
 	char cwd[PATH_MAX], found[PATH_MAX], program[PATH_MAX], file[PATH_MAX];
-	const char *name = find_program(tr->cfg->argv[0], found);
-	bool named = name && access(name, F_OK) == 0; /* or it is a file of the target */
+	const char *given = tr->cfg->argv[0];
+	bool searched = !strchr(given, '/') && launch_search(given, found) == 0;
+	const char *name = searched ? found : given;
+	/* Or it is a file of the target. */
+	bool named = strchr(name, '/') && access(name, F_OK) == 0;
 	struct fs_facts facts = {
 		.home = getenv("HOME"),
 		.cwd = getcwd(cwd, sizeof(cwd)),

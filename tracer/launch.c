@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ static int is_executable(const char *path)
 	return access(path, X_OK) < 0 ? -errno : 0;
 }
 
-static int find_in_path(const char *program)
+int launch_search(const char *program, char path[static PATH_MAX])
 {
 	const char *dir = getenv("PATH");
 	int found = -ENOENT;
@@ -54,10 +55,9 @@ static int find_in_path(const char *program)
 		dir = "/bin:/usr/bin";
 	for (;;) {
 		size_t n = strcspn(dir, ":");
-		char path[4096];
 		int r;
 
-		snprintf(path, sizeof(path), "%.*s%s%s", (int)n, dir, n ? "/" : "./", program);
+		snprintf(path, PATH_MAX, "%.*s%s%s", (int)n, dir, n ? "/" : "./", program);
 		r = is_executable(path);
 		if (r == 0)
 			return 0;
@@ -71,9 +71,10 @@ static int find_in_path(const char *program)
 
 int launch_find(const char *program, struct err *e)
 {
+	char path[PATH_MAX];
 	int r = !*program              ? -ENOENT
 		: strchr(program, '/') ? is_executable(program)
-				       : find_in_path(program);
+				       : launch_search(program, path);
 
 	if (r == 0)
 		return 0;

@@ -1,6 +1,7 @@
 #include "proc_path.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,14 @@ static bool take_device(const char **p, int *fd)
 			return true;
 	}
 	return false;
+}
+
+void proc_path_base(pid_t tid, int dirfd, char link[static PROC_PATH_LINK])
+{
+	if (dirfd == AT_FDCWD)
+		snprintf(link, PROC_PATH_LINK, "/proc/%d/cwd", tid);
+	else
+		snprintf(link, PROC_PATH_LINK, "/proc/%d/fd/%d", tid, dirfd);
 }
 
 bool proc_path_parse(

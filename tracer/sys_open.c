@@ -16,6 +16,7 @@
 #include "fs.h"
 #include "mem.h"
 #include "path.h"
+#include "proc_path.h"
 #include "sysdef.h"
 #include "task.h"
 #include "tracer.h"
@@ -373,19 +374,15 @@ static uint64_t flags_of(const struct call *c)
 bool open_may_wait(const struct call *c)
 {
 	bool at = c->def->nr == SYS_openat || c->def->nr == SYS_openat2;
-	char given[PATH_MAX], path[PATH_MAX + 64];
-	int dirfd = at ? (int)c->arg[0] : AT_FDCWD;
+	char given[PATH_MAX], base[PROC_PATH_LINK] = "", path[PATH_MAX + PROC_PATH_LINK];
 	pid_t tid = c->task->tid;
 	struct stat st;
 
 	if (flags_of(c) & (O_NONBLOCK | O_PATH) ||
 		mem_read_string(tid, c->arg[at], given, sizeof(given)) <= 0)
 		return false;
-	if (*given == '/')
-		snprintf(path, sizeof(path), "%s", given);
-	else if (dirfd == AT_FDCWD)
-		snprintf(path, sizeof(path), "/proc/%d/cwd/%s", tid, given);
-	else
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d/%s", tid, dirfd, given);
+	if (*given != '/')
+		proc_path_base(tid, at ? (int)c->arg[0] : AT_FDCWD, base);
+	snprintf(path, sizeof(path), "%s%s%s", base, *base ? "/" : "", given);
 	return stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
 }
