@@ -30,6 +30,7 @@
 
 #include <sys/xattr.h>
 
+#include "fuzz_dir.h"
 #include "fuzz_root.h"
 
 #define INPUT_MAX    256
@@ -752,17 +753,6 @@ static void check_outside(void)
 		same_time(st.st_ctim, outside.st_ctim));
 	require(read(fd, text, sizeof(text)) == (ssize_t)strlen(SECRET) && !strcmp(text, SECRET));
 	require(flistxattr(fd, names, sizeof(names)) == sizeof("user.x"));
-}
-
-static unsigned count_entries(int at)
-{
-	DIR *d = fdopendir(openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	unsigned n = 0;
-
-	while (d && readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
 }
 
 static void check_no_devices(int at)

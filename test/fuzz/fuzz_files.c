@@ -13,6 +13,8 @@
 #include "../../tracer/tree_list.c"
 #include "../../tracer/tree_place.c"
 
+#include "fuzz_dir.h"
+
 #define PLACE     "/dev/shm/fuzz-files"
 #define OUTSIDE   PLACE "/outside"
 #define BYTES_MAX (1 << 20)
@@ -312,17 +314,6 @@ static void tear_down(void)
 }
 
 /* --- what has to be so --- */
-
-static unsigned count_entries(int at)
-{
-	DIR *d = fdopendir(openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	unsigned n = 0;
-
-	while (d && readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
-}
 
 static void check_outside(void)
 {
