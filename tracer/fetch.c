@@ -154,13 +154,11 @@ static int make_empty(struct fetch *f, uint64_t version)
 }
 
 /* What the guest has added to a copy meanwhile is not in that size. */
-static bool is_emptied(const struct fetch *f)
+static bool is_emptied(const struct fetch *f, const struct tree_node *node)
 {
-	const struct tree_node *node = tree_node(&f->fs->tree, f->copy);
-
 	if (!S_ISREG(f->attr.mode) || f->want & FILE_TRUNC)
 		return S_ISREG(f->attr.mode);
-	return f->attr.size == 0 && f->want & FILE_WRITE && !(node && node->writeback);
+	return f->attr.size == 0 && f->want & FILE_WRITE && !node->writeback;
 }
 
 static int begin_listing(struct fetch *f)
@@ -215,7 +213,7 @@ static int begin(struct fetch *f, const struct remote_found *found)
 		return tree_content_begin(&f->content, tree, f->path, f->from);
 	if (found->content == FILE_ENTRIES)
 		return begin_listing(f);
-	return is_emptied(f) ? make_empty(f, found->version) : 0;
+	return is_emptied(f, node) ? make_empty(f, found->version) : 0;
 }
 
 static void on_found(struct remote_query *q, int error, const struct remote_found *found)

@@ -67,6 +67,7 @@ struct fs_policy {
 
 struct question {
 	struct piece path;
+	struct piece dir; /* the same with a slash behind it */
 	enum fs_access access;
 };
 
@@ -244,12 +245,9 @@ static bool is_dot_file_of_home(const struct fs_policy *p, const struct piece *p
  * behind the path. */
 static const char *first_match(const struct choices *list, const struct question *q)
 {
-	char dir[PATH_MAX + 2];
-	int len = list->n ? snprintf(dir, sizeof(dir), "%s/", q->path.text) : 0;
-
 	for (size_t i = 0; i < list->n; i++) {
-		if (pattern_matches(&list->v[i].pattern, dir, (size_t)len - 1) ||
-			pattern_matches(&list->v[i].pattern, dir, (size_t)len))
+		if (pattern_matches(&list->v[i].pattern, q->path.text, q->path.len) ||
+			pattern_matches(&list->v[i].pattern, q->dir.text, q->dir.len))
 			return list->v[i].words;
 	}
 	return NULL;
@@ -401,10 +399,21 @@ static const struct rule {
 	{ read_mode, FS_REMOTE, FS_LOCAL },
 };
 
+/* The path with a slash behind it. */
+static struct piece as_directory(const char *path, char dir[static PATH_MAX + 1])
+{
+	size_t len = strnlen(path, PATH_MAX - 1);
+
+	memcpy(dir, path, len);
+	memcpy(dir + len, "/", 2);
+	return (struct piece){ dir, len + 1 };
+}
+
 enum fs_where fs_policy_decide(
 	const struct fs_policy *p, const char *path, enum fs_access access, const char **rule)
 {
-	const struct question q = { { path, strlen(path) }, access };
+	char dir[PATH_MAX + 1];
+	const struct question q = { { path, strlen(path) }, as_directory(path, dir), access };
 
 	for (const struct rule *r = rules;; r++) {
 		int where = access == FS_WRITES ? r->writes : r->reads;
@@ -425,7 +434,7 @@ bool fs_policy_map(const struct fs_policy *p, const char *path, char *to, size_t
 
 	if (p->mode == FS_MODE_LOCAL)
 		return false; /* as of all lists */
-	snprintf(dir, sizeof(dir), "%s/", path);
+	as_directory(path, dir);
 	for (size_t i = 0; i < list->n; i++) {
 		const struct choice *c = &list->v[i];
 

@@ -386,9 +386,9 @@ void tree_set_attr(struct tree *t, int path_fd, const struct file_attr *attr)
 
 	if (S_ISREG(attr->mode) && node && !node->has_content && !node->filling)
 		resize(path_fd, attr->size);
-	if (fstat(path_fd, &st) < 0 || tree_apply(t, path_fd, &st, attr, false) < 0)
+	if (fstat(path_fd, &st) < 0 || tree_apply(t, path_fd, &st, attr, true) < 0)
 		return;
-	if (timespec_to_ns(st.st_atim) != attr->atime)
+	if (timespec_to_ns(st.st_atim) != attr->atime || timespec_to_ns(st.st_mtim) != attr->mtime)
 		set_times(path_fd, attr);
 }
 
@@ -773,20 +773,28 @@ int tree_put(struct tree *t, const char *path, const struct file_attr *attr, con
 	return r;
 }
 
+/* As open_parent(), and st is that of the copy, which is there. */
+static int open_parent_of_copy(struct tree *t, const char *path, const char **last, struct stat *st)
+{
+	cleanup_fd int dir = open_parent(t, path, last);
+
+	if (dir >= 0 && fstatat(dir, *last, st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return take_fd(&dir);
+}
+
 int tree_replace(struct tree *t, const char *path)
 {
 	const char *last;
-	cleanup_fd int dir = open_parent(t, path, &last);
+	struct stat st;
+	cleanup_fd int dir = open_parent_of_copy(t, path, &last, &st);
 	struct tree_entry e = { 0 };
 	struct tree_node *node;
 	struct file_attr attr;
-	struct stat st;
 	int r;
 
 	if (dir < 0)
 		return dir;
-	if (fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
 	node = tree_node_by_ino(t, st.st_ino);
 	if (!node)
 		return -ETXTBSY;
@@ -813,15 +821,13 @@ static int adopt(struct tree *t, int fd, const struct file_attr *attr, struct tr
 int tree_adopt(struct tree *t, const char *path, int fd, struct tree_node **node)
 {
 	const char *last;
-	cleanup_fd int dir = open_parent(t, path, &last);
-	const struct tree_node *former;
 	struct stat st;
+	cleanup_fd int dir = open_parent_of_copy(t, path, &last, &st);
+	const struct tree_node *former;
 	int r;
 
 	if (dir < 0)
 		return dir;
-	if (fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
 	former = tree_node_by_ino(t, st.st_ino);
 	if (!former || !S_ISREG(st.st_mode))
 		return -ESTALE;
